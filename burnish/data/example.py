@@ -1,0 +1,83 @@
+"""Rows as trees: a prompt and its completions, first as text, then as token ids.
+
+    row (dict) -> Example -> TokenizedExample -> Forest
+                  text       token ids           packed tensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Message = Mapping[str, Any]
+"""One chat message: at least `role` and `content`."""
+
+Text = str | list[Message]
+"""A piece of a row: plain text, or a list of chat messages."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and its completions as text or chat messages, and the columns carried along.
+
+    SFT on a whole text or chat has an empty prompt and one completion.
+    """
+
+    prompt: Text
+    completions: tuple[Text, ...]
+    columns: dict[str, Any] = field(default_factory=dict)  # margin, label, tools, ...
+    row: int = -1  # index of the row in its dataset, for messages
+
+
+@dataclass(frozen=True)
+class TokenizedExample:
+    """The same as token ids. Prompt tokens are never trained; `trained` marks those of each completion.
+
+    `columns` holds numbers that the objective reads (one per example, or one list per completion).
+    """
+
+    prompt: list[int]
+    completions: list[list[int]]
+    trained: list[list[bool]]  # parallel to `completions`
+    columns: dict[str, Any] = field(default_factory=dict)
+    row: int = -1
+
+    @property
+    def length(self) -> int:
+        """Tokens in the forest: the prompt once, and every completion."""
+        return len(self.prompt) + sum(map(len, self.completions))
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that have a score: trained, and with a token before them to be predicted from."""
+        return sum(
+            sum(mask[0 if self.prompt else 1 :]) for mask in self.trained
+        )
+
+    @property
+    def pairs(self) -> int:
+        """Attended (query, key) pairs, engine-facts section 6: `P²/2 + P·ΣC + ΣC²/2`, with the diagonal."""
+        prompt = len(self.prompt)
+        own = sum(n * (n + 1) // 2 + prompt * n for n in map(len, self.completions))
+        return prompt * (prompt + 1) // 2 + own
+
+    def to_row(self) -> dict[str, Any]:
+        """The columns this example takes in a prepared dataset."""
+        return {
+            "prompt_ids": self.prompt,
+            "completion_ids": self.completions,
+            "completion_mask": self.trained,
+            "row": self.row,
+            **self.columns,
+        }
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any]) -> TokenizedExample:
+        rest = {k: v for k, v in row.items() if k not in PREPARED_COLUMNS}
+        return TokenizedExample(
+            row["prompt_ids"], row["completion_ids"], row["completion_mask"], rest, row.get("row", -1)
+        )
+
+
+PREPARED_COLUMNS = frozenset({"prompt_ids", "completion_ids", "completion_mask", "row"})

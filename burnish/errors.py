@@ -1,0 +1,31 @@
+"""Errors a person can act on.
+
+`UserError` is raised when the input is at fault: a file, a row, a column, a key. Its message says
+what, where, what was found, and how to mend it; the command line prints it without a traceback and
+exits with code 2. It is a `ValueError`, so code that catches those keeps working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """The input is at fault. `where` (file, row, column, key) comes first in the message, `fix` last."""
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, where, fix
+        super().__init__("".join([f"{where}: " if where else "", what, f"\n  fix: {fix}" if fix else ""]))
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest of `names`, or an empty string."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """The `repr` of a value, cut to `limit` characters, for messages."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,53 @@
+"""What every objective returns: sums with their counts, divided once, at the end.
+
+A mean of means is wrong as soon as two batches hold different numbers of things. So losses and
+metrics travel as `Mean(total, count)`, are added over micro-batches and ranks, and are divided when
+they are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A sum and what divides it. Two of them add; `value()` divides."""
+
+    total: Tensor  # float[]
+    count: Tensor  # float[]
+
+    @staticmethod
+    def of(values: Tensor, weight: Tensor | None = None) -> Mean:
+        """The mean of `values` (any shape), weighted by `weight` of the same shape where given."""
+        if weight is None:
+            return Mean(values.sum(), values.new_tensor(float(values.numel())))
+        weight = weight.to(values.dtype)
+        # A zero weight must silence a value that is not finite, and 0 * inf is not 0.
+        return Mean((values.where(weight != 0, 0) * weight).sum(), weight.sum())
+
+    @staticmethod
+    def ratio(total: Tensor, count: Tensor | float) -> Mean:
+        """A sum that is already taken, and its count."""
+        return Mean(total, torch.as_tensor(count, dtype=total.dtype, device=total.device))
+
+    def __add__(self, other: Mean) -> Mean:
+        return Mean(self.total + other.total, self.count + other.count)
+
+    def detach(self) -> Mean:
+        return Mean(self.total.detach(), self.count.detach())
+
+    def value(self) -> Tensor:  # float[]
+        """`total / count`; not a number where nothing was counted."""
+        return self.total / self.count
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """The loss of one forest, to be summed over a step and divided by the step's count; and its metrics."""
+
+    loss: Mean
+    metrics: dict[str, Mean] = field(default_factory=dict)
