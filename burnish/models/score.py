@@ -1,25 +1,32 @@
 """`score`: per-token log-probabilities at the trained positions, and nothing else.
 
-The vocabulary projection runs in tiles of `CHUNK` positions. Each tile's logits live only long
-enough to give the log-probability and, in the same pass, the gradient of it; the full logits of a
-batch never exist. The log-softmax is float32 (float64 for float64 models).
+The vocabulary projection runs in tiles. A tile's logits live only long enough to give the
+log-probabilities and, in the same pass, their gradient with respect to the hidden states; the full
+logits of a batch never exist. The log-softmax is float32 (float64 for float64 models).
+
+With `d logits = g (onehot - p)`, where g is the gradient that reaches a token's log-probability:
+
+    d states = g · U,  U = (onehot - p) @ weight         U needs no g: taken in the forward
+    d weight = ((onehot - p) · g)ᵀ @ states              needs g: the tile is made again in the backward,
+                                                         unless g is the same for every token
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from burnish.data.forest import Forest
 from burnish.models.forward import Hidden
 from burnish.models.head import Head, language_head
 
-CHUNK = 1024
-"""Positions whose logits exist at one time. 1024 x 50k x float32 is 200 MB."""
+TILE_ELEMENTS = 2**25
+"""Logits that exist at one time: 32 million, 128 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -27,34 +34,154 @@ class Scores:
     """Per trained token, in the order of `Forest.target`."""
 
     logprob: Tensor  # float[N]
-    entropy: Tensor | None = None  # float[N], in nats; no gradient
+    entropy: Tensor | None = None  # float[N], in nats; without gradient
     hit: Tensor | None = None  # bool[N]: the token is the most likely one
 
 
-def score(model: nn.Module, forest: Forest, *, details: bool = False) -> Scores:
-    """Log-probabilities of the trained tokens of `forest` under `model`.
+def score(model: nn.Module, forest: Forest, *, details: bool = False, uniform: bool = False) -> Scores:
+    """Log-probabilities of the trained tokens of `forest` under `model` (see `forward.attach`).
 
-    `details` adds the entropy and top-1 hits, for metrics; they cost a pass over the logits.
+    `details` adds entropy and top-1 hits, for metrics. `uniform` says that the objective will weigh
+    every token alike, as a plain likelihood does: the head's weight gradient is then taken in the
+    forward, which saves making the logits twice. If the objective does not, nothing goes wrong: the
+    backward sees it and makes the tiles again.
     """
-    return model(forest=forest, read=partial(read_scores, details=details))
+    return model(forest=forest, read=partial(read_scores, details=details, uniform=uniform))
 
 
 def leaf_rewards(model: nn.Module, forest: Forest) -> Tensor:  # float[B, K]
-    """The classification head of a reward model at the last token of every branch."""
+    """What the classification head of a reward model says at the last token of every branch."""
     return model(forest=forest, read=read_leaves)
 
 
-def read_scores(model: nn.Module, hidden: Hidden, details: bool = False) -> Scores:
+def read_scores(model: nn.Module, hidden: Hidden, details: bool = False, uniform: bool = False) -> Scores:
+    """The reader behind `score`."""
     forest = hidden.forest
     states = hidden.states[forest.parent[forest.target]]
-    return head_scores(states, forest.tokens[forest.target], language_head(model), details)
+    return head_scores(states, forest.tokens[forest.target], language_head(model), details, uniform)
 
 
 def read_leaves(model: nn.Module, hidden: Hidden) -> Tensor:
+    """The reader behind `leaf_rewards`; float32, whatever the model computes in."""
     head: Any = model.score
-    return head(hidden.states[hidden.forest.leaf])
+    rewards = head(hidden.states[hidden.forest.leaf])
+    return rewards.to(torch.promote_types(rewards.dtype, torch.float32))
 
 
-def head_scores(states: Tensor, tokens: Tensor, head: Head, details: bool = False) -> Scores:
-    """float[N, D], int[N] -> Scores."""
-    raise NotImplementedError
+def head_scores(
+    states: Tensor, tokens: Tensor, head: Head, details: bool = False, uniform: bool = False
+) -> Scores:
+    """float[N, D] hidden states and int[N] next tokens -> Scores."""
+    rules = Rules(head.scale, head.softcap, details, uniform, torch.is_grad_enabled())
+    logprob, entropy, hit = _HeadScores.apply(states, head.weight, head.bias, tokens, rules)
+    return Scores(logprob, entropy, hit)
+
+
+class Rules(NamedTuple):
+    scale: float
+    softcap: float | None
+    details: bool
+    uniform: bool
+    differentiate: bool
+
+
+class _Tile(NamedTuple):
+    logprobs: Tensor  # float[n, V]
+    slope: Tensor | None  # float[n, V]: d logits / d (states @ weight.T + bias); None where it is 1
+
+
+def _tile(states: Tensor, weight: Tensor, bias: Tensor | None, rules: Rules) -> _Tile:
+    logits = states @ weight.T if bias is None else torch.addmm(bias, states, weight.T)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if rules.scale != 1.0:
+        logits = logits * rules.scale
+    slope = None
+    if rules.softcap is not None:
+        bent = torch.tanh(logits / rules.softcap)
+        logits, slope = rules.softcap * bent, 1 - bent.square()
+    return _Tile(torch.log_softmax(logits, -1), slope)
+
+
+def _logit_gradient(tile: _Tile, tokens: Tensor, rules: Rules) -> Tensor:  # float[n, V]
+    """`(onehot - p)` carried back through soft-cap and scale. Uses up the tile's log-probabilities."""
+    gradient = tile.logprobs.exp_().neg_()
+    gradient.scatter_add_(1, tokens[:, None], torch.ones_like(gradient[:, :1]))
+    if tile.slope is not None:
+        gradient *= tile.slope
+    if rules.scale != 1.0:
+        gradient *= rules.scale
+    return gradient
+
+
+class _WeightGradient:
+    """Adds up `gradientᵀ @ states` over tiles, in at least float32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        accurate = torch.promote_types(weight.dtype, torch.float32)
+        self.weight: Tensor | None = None
+        self.bias = None if bias is None else torch.zeros_like(bias, dtype=accurate)
+        self.accurate = accurate
+
+    def add(self, gradient: Tensor, states: Tensor) -> None:
+        part = gradient.to(states.dtype).T @ states
+        self.weight = part.to(self.accurate) if self.weight is None else self.weight.add_(part)
+        if self.bias is not None:
+            self.bias += gradient.sum(0)
+
+
+class _HeadScores(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, rules: Rules) -> Any:
+        needs_states, needs_weight, needs_bias = (n and rules.differentiate for n in ctx.needs_input_grad[:3])
+        rows = max(1, TILE_ELEMENTS // weight.shape[0])
+        accurate = torch.promote_types(states.dtype, torch.float32)
+        logprob = states.new_empty(len(tokens), dtype=accurate)
+        entropy = torch.empty_like(logprob) if rules.details else None
+        hit = torch.empty_like(tokens, dtype=torch.bool) if rules.details else None
+        directions = torch.empty_like(states) if needs_states else None  # U
+        ahead = _WeightGradient(weight, bias) if rules.uniform and (needs_weight or needs_bias) else None
+        for start in range(0, len(tokens), rows):
+            part = slice(start, start + rows)
+            tile = _tile(states[part], weight, bias, rules)
+            logprob[part] = tile.logprobs.gather(1, tokens[part, None])[:, 0]
+            if entropy is not None and hit is not None:
+                entropy[part] = -(tile.logprobs.exp() * tile.logprobs).sum(-1)
+                hit[part] = tile.logprobs.argmax(-1) == tokens[part]
+            if directions is not None or ahead is not None:
+                gradient = _logit_gradient(tile, tokens[part], rules)
+                if directions is not None:
+                    directions[part] = gradient.to(weight.dtype) @ weight
+                if ahead is not None:
+                    ahead.add(gradient, states[part])
+        again = (weight, bias, states) if needs_weight or needs_bias else (None, None, None)
+        ctx.save_for_backward(directions, tokens, *again, *((ahead.weight, ahead.bias) if ahead else (None, None)))
+        ctx.rules, ctx.rows = rules, rows
+        ctx.mark_non_differentiable(*(t for t in (entropy, hit) if t is not None))
+        return logprob, entropy, hit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, *unused: Any) -> Any:
+        directions, tokens, weight, bias, states, ahead_weight, ahead_bias = ctx.saved_tensors
+        states_gradient = None if directions is None else directions * upstream[:, None].to(directions.dtype)
+        if weight is None or not len(tokens):
+            return states_gradient, None, None, None, None
+        if ahead_weight is not None and bool((upstream == upstream[0]).all()):
+            total = _WeightGradient(weight, None)
+            total.weight = ahead_weight * upstream[0]
+            total.bias = None if ahead_bias is None else ahead_bias * upstream[0]
+        else:
+            total = _remake(ctx, upstream, weight, bias, tokens, states)
+        return states_gradient, total.weight, total.bias, None, None
+
+
+def _remake(
+    ctx: Any, upstream: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, states: Tensor
+) -> _WeightGradient:
+    """The weight's gradient for any `upstream`, making every tile once more."""
+    total = _WeightGradient(weight, bias)
+    for start in range(0, len(tokens), ctx.rows):
+        part = slice(start, start + ctx.rows)
+        gradient = _logit_gradient(_tile(states[part], weight, bias, ctx.rules), tokens[part], ctx.rules)
+        total.add(gradient * upstream[part, None], states[part])
+    return total
