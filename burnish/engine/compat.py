@@ -1,0 +1,168 @@
+"""What became of each of TRL's options: the same here, the same with another default, no effect, or refused.
+
+An option that works as in TRL is an ordinary config field. The others are declared below, once: as
+fields of a base class that a method's config inherits, each with its standing and the reason. So a
+script written for TRL constructs its config unchanged, the help shows the reason, and nothing is
+accepted and ignored: `apply_compat` refuses what is refused and reports what has no effect.
+
+    @dataclass
+    class DPOConfig(DPOTrlOptions, EngineConfig): ...
+
+Left out: aliases for names that TRL itself has removed; the command line suggests the new ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from burnish.errors import UserError, shorten
+
+Word = Literal["same", "own default", "no effect", "refused"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a TRL option is here, and why; `allowed` lists the values that a refused option may still have."""
+
+    word: Word
+    because: str = ""
+    allowed: tuple[Any, ...] = ()
+
+
+SAME = Standing("same")
+
+
+def no_effect(default: Any, because: str) -> Any:
+    """A dataclass field for an option that is accepted, reported, and then set back to its default."""
+    standing = Standing("no effect", because)
+    return _field(default, f"No effect: {because}.", standing)
+
+
+def refused(default: Any, because: str, allowed: tuple[Any, ...] = ()) -> Any:
+    """A dataclass field for an option that may only have its default, or one of `allowed`."""
+    standing = Standing("refused", because, allowed)
+    return _field(default, f"Refused: {because}.", standing)
+
+
+def _field(default: Any, text: str, standing: Standing) -> Any:
+    return field(default=default, metadata={"help": text, "standing": standing})
+
+
+OWN_DEFAULTS = {
+    "bf16": "the dtype is decided from the machine and the way of training, and printed in the plan",
+    "gradient_checkpointing": "activations are recomputed only where they do not fit",
+}
+"""Options of TRL's that work here and start from another value."""
+
+
+@dataclass
+class TrlOptions:
+    """Options that every TRL config has."""
+
+    pad_to_multiple_of: int | str | None = no_effect("auto", "every batch is packed without padding")
+    pad_token: str | None = no_effect(None, "no batch is padded")
+    use_liger_kernel: bool = no_effect(
+        False, "the vocabulary projection already runs in chunks, without logits"
+    )
+    liger_kernel_config: dict[str, bool] | None = no_effect(None, "Liger kernels are not applied")
+    activation_offloading: bool = refused(False, "activations are not moved to the CPU yet")
+
+
+@dataclass
+class LanguageModelTrlOptions(TrlOptions):
+    """Options that the configs of language models share."""
+
+    padding_free: bool = no_effect(False, "every batch is packed without padding")
+    router_aux_loss_coef: float | None = refused(
+        None, "the load-balancing loss of mixture-of-experts models is not computed yet", allowed=(0.0,)
+    )
+    truncation_mode: str = refused("keep_start", "a row that is too long keeps its start")
+
+
+@dataclass
+class SFTTrlOptions(LanguageModelTrlOptions):
+    """Options of TRL's SFTConfig."""
+
+    packing: bool = no_effect(False, "every batch is packed, and rows never see each other")
+    packing_strategy: str = no_effect("bfd", "every batch is packed, and rows are never cut to fill it")
+    eval_packing: bool | None = no_effect(None, "every batch is packed, and rows never see each other")
+    shuffle_dataset: bool = no_effect(False, "rows are drawn in random order (`train_sampling_strategy`)")
+    dataset_kwargs: dict[str, Any] | str | None = refused(
+        None,
+        "rows with `input_ids` are recognised by their columns",
+        allowed=({}, {"skip_prepare_dataset": False}),
+    )
+
+
+@dataclass
+class RewardTrlOptions(TrlOptions):
+    """Options of TRL's RewardConfig."""
+
+
+PREFERENCE_FAMILY = "it comes with the other preference losses"
+
+
+@dataclass
+class DPOTrlOptions(LanguageModelTrlOptions):
+    """Options of TRL's DPOConfig."""
+
+    precompute_ref_batch_size: int | None = no_effect(
+        None, "the reference scores batches of the token budget"
+    )
+    sync_ref_model: bool = refused(False, PREFERENCE_FAMILY)
+    ref_model_mixup_alpha: float = refused(0.6, PREFERENCE_FAMILY)
+    ref_model_sync_steps: int = refused(512, PREFERENCE_FAMILY)
+    ld_alpha: float | None = refused(None, PREFERENCE_FAMILY, allowed=(1.0,))
+    f_divergence_type: str = refused("reverse_kl", PREFERENCE_FAMILY)
+    f_alpha_divergence_coef: float = refused(0.5, PREFERENCE_FAMILY)
+    use_weighting: bool = refused(False, PREFERENCE_FAMILY)
+    discopop_tau: float = refused(0.05, PREFERENCE_FAMILY)
+
+
+TRAINER_ARGUMENTS: dict[str, Standing] = {
+    "data_collator": Standing("refused", "batches are packed prefix forests; prepare the rows instead"),
+    "compute_loss_func": Standing("refused", "pass a function as the trainer's `loss` instead"),
+    "preprocess_logits_for_metrics": Standing("refused", "full logits are never computed"),
+}
+"""Constructor arguments of TRL's trainers that are not the same here."""
+
+
+def standing_of(config_class: type, name: str) -> Standing:
+    """What the TRL option `name` is in a config class. Raises `KeyError` where it is no field of it."""
+    known = {f.name: f for f in dataclasses.fields(config_class)}
+    standing = known[name].metadata.get("standing", SAME)
+    if standing is SAME and name in OWN_DEFAULTS:
+        return Standing("own default", OWN_DEFAULTS[name])
+    return standing
+
+
+def apply_compat(config: Any) -> list[str]:
+    """Refuse options that are refused; reset those without effect and return one sentence for each.
+
+    `config` is an instance of a dataclass whose fields may carry a standing. Raises `UserError`.
+    """
+    notes = []
+    for option in dataclasses.fields(config):
+        standing: Standing = option.metadata.get("standing", SAME)
+        value = getattr(config, option.name)
+        if standing is SAME or value == option.default or value in standing.allowed:
+            continue
+        if standing.word == "refused":
+            raise refusal(option.name, value, standing)
+        notes.append(f"{option.name}={shorten(value)} has no effect: {standing.because}")
+        setattr(config, option.name, option.default)
+    return notes
+
+
+def check_arguments(given: Mapping[str, Any]) -> None:
+    """Refuse trainer arguments that TRL has and this library has not. Raises `UserError`."""
+    for name, value in given.items():
+        if value is not None and name in TRAINER_ARGUMENTS:
+            raise refusal(name, value, TRAINER_ARGUMENTS[name])
+
+
+def refusal(name: str, value: Any, standing: Standing) -> UserError:
+    return UserError(f"{name}={shorten(value)} is not supported: {standing.because}", fix=f"leave out {name}")
