@@ -102,6 +102,14 @@ class Forest:
 
     # What attention reads
 
+    attention_calls = 0
+    """How many attention layers have run on this forest, for `certify`."""
+
+    @cached_property
+    def plans(self) -> dict[Any, Any]:
+        """What attention backends work out once per forest and use in every layer and pass."""
+        return {}
+
     @cached_property
     def ancestors(self) -> Tensor:  # bool[T, T]
         """`[q, k]`: k is q itself or above it. For the dense reference and for masks; T² bytes."""
@@ -134,7 +142,9 @@ class Forest:
         def move(value: Any) -> Any:
             return value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
 
-        tensors = {n: move(getattr(self, n)) for n in ("tokens", "position", "parent", "branch", "tree", "trained")}
+        tensors = {
+            n: move(getattr(self, n)) for n in ("tokens", "position", "parent", "branch", "tree", "trained")
+        }
         columns = {k: move(v) for k, v in self.columns.items()}
         return replace(self, **tensors, columns=columns, media={k: move(v) for k, v in self.media.items()})
 
@@ -192,7 +202,10 @@ class _Packer:
         depth = parent_segment.depth + parent_segment.length if parent_segment else 0
         self.tokens += tokens
         self.position += range(depth, depth + len(tokens))
-        self.parent += [parent_segment.stop - 1 if parent_segment else -1, *range(start, start + len(tokens) - 1)]
+        self.parent += [
+            parent_segment.stop - 1 if parent_segment else -1,
+            *range(start, start + len(tokens) - 1),
+        ]
         self.branch += [branch] * len(tokens)
         self.trained += trained
         self.segments.append(Segment(start, start + len(tokens), above, depth))
