@@ -11,14 +11,17 @@ accepted and ignored: `apply_compat` refuses what is refused and reports what ha
 Left out: aliases for names that TRL itself has removed; the command line suggests the new ones.
 """
 
+# ruff: noqa: RUF009 (`no_effect` and `refused` return dataclass fields)
+
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from burnish.errors import UserError, shorten
+from burnish.options import described
 
 Word = Literal["same", "own default", "no effect", "refused"]
 
@@ -37,18 +40,12 @@ SAME = Standing("same")
 
 def no_effect(default: Any, because: str) -> Any:
     """A dataclass field for an option that is accepted, reported, and then set back to its default."""
-    standing = Standing("no effect", because)
-    return _field(default, f"No effect: {because}.", standing)
+    return described(default, f"No effect: {because}.", standing=Standing("no effect", because))
 
 
 def refused(default: Any, because: str, allowed: tuple[Any, ...] = ()) -> Any:
     """A dataclass field for an option that may only have its default, or one of `allowed`."""
-    standing = Standing("refused", because, allowed)
-    return _field(default, f"Refused: {because}.", standing)
-
-
-def _field(default: Any, text: str, standing: Standing) -> Any:
-    return field(default=default, metadata={"help": text, "standing": standing})
+    return described(default, f"Refused: {because}.", standing=Standing("refused", because, allowed))
 
 
 OWN_DEFAULTS = {
@@ -60,7 +57,7 @@ OWN_DEFAULTS = {
 
 @dataclass
 class TrlOptions:
-    """Options that every TRL config has."""
+    """Options that every TRL config has; `EngineConfig` inherits them."""
 
     pad_to_multiple_of: int | str | None = no_effect("auto", "every batch is packed without padding")
     pad_token: str | None = no_effect(None, "no batch is padded")
@@ -72,14 +69,13 @@ class TrlOptions:
 
 
 @dataclass
-class LanguageModelTrlOptions(TrlOptions):
+class LanguageModelTrlOptions:
     """Options that the configs of language models share."""
 
     padding_free: bool = no_effect(False, "every batch is packed without padding")
     router_aux_loss_coef: float | None = refused(
         None, "the load-balancing loss of mixture-of-experts models is not computed yet", allowed=(0.0,)
     )
-    truncation_mode: str = refused("keep_start", "a row that is too long keeps its start")
 
 
 @dataclass

@@ -1,0 +1,53 @@
+"""Burnish: post-training of language models on one engine, where every batch is a packed prefix forest.
+
+Names are imported when they are first used, so that `import burnish` does not bring torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from burnish.errors import UserError as UserError
+    from burnish.methods.dpo import DPOConfig as DPOConfig
+    from burnish.methods.dpo import DPOTrainer as DPOTrainer
+    from burnish.methods.reward import RewardConfig as RewardConfig
+    from burnish.methods.reward import RewardTrainer as RewardTrainer
+    from burnish.methods.sft import SFTConfig as SFTConfig
+    from burnish.methods.sft import SFTTrainer as SFTTrainer
+    from burnish.models.load import ModelConfig as ModelConfig
+    from burnish.models.load import get_peft_config as get_peft_config
+    from burnish.models.load import get_quantization_config as get_quantization_config
+    from burnish.pipeline.script import ScriptArguments as ScriptArguments
+
+__version__ = "0.1.0"
+
+EXPORTS = {
+    "DPOConfig": "burnish.methods.dpo",
+    "DPOTrainer": "burnish.methods.dpo",
+    "ModelConfig": "burnish.models.load",
+    "RewardConfig": "burnish.methods.reward",
+    "RewardTrainer": "burnish.methods.reward",
+    "SFTConfig": "burnish.methods.sft",
+    "SFTTrainer": "burnish.methods.sft",
+    "ScriptArguments": "burnish.pipeline.script",
+    "UserError": "burnish.errors",
+    "get_peft_config": "burnish.models.load",
+    "get_quantization_config": "burnish.models.load",
+}
+"""Public name: the module that has it."""
+
+__all__ = [*EXPORTS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in EXPORTS:
+        raise AttributeError(f"module 'burnish' has no attribute '{name}'")
+    value = getattr(importlib.import_module(EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

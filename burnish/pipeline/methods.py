@@ -1,0 +1,68 @@
+"""The methods a stage can train with: name, where the classes are, and what to do with the result.
+
+Only names stand here, so that the command line can list and describe them without importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from burnish.pipeline.fields import Field, class_fields
+
+SHARED = (("burnish.pipeline.script", "ScriptArguments"), ("burnish.models.load", "ModelConfig"))
+"""The classes whose fields every method has beside its own config."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """`prefix` is that of the class names: `DPO` for `DPOTrainer` and `DPOConfig`."""
+
+    name: str
+    prefix: str
+    summary: str
+    next_step: str
+
+    @property
+    def module(self) -> str:
+        return f"burnish.methods.{self.name}"
+
+    def trainer_class(self) -> Any:
+        return getattr(importlib.import_module(self.module), f"{self.prefix}Trainer")
+
+    def config_class(self) -> Any:
+        return getattr(importlib.import_module(self.module), f"{self.prefix}Config")
+
+    def fields(self) -> Mapping[str, Field]:
+        """Every option of the method: data, model, and the config with all it inherits."""
+        found: dict[str, Field] = {}
+        for module, name in (*SHARED, (self.module, f"{self.prefix}Config")):
+            found |= class_fields(module, name)
+        return found
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            "sft",
+            "SFT",
+            "Supervised fine-tuning on texts, chats or prompts with completions.",
+            "burnish dpo --model_name_or_path {output} --dataset_name <rows with chosen and rejected>",
+        ),
+        Method(
+            "reward",
+            "Reward",
+            "Train a reward model on pairs of a chosen and a rejected completion.",
+            "AutoModelForSequenceClassification.from_pretrained('{output}') scores a text",
+        ),
+        Method(
+            "dpo",
+            "DPO",
+            "Direct preference optimization on pairs of a chosen and a rejected completion.",
+            "AutoModelForCausalLM.from_pretrained('{output}') loads the trained model",
+        ),
+    )
+}

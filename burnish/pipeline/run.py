@@ -1,0 +1,157 @@
+"""Pipelines: stages in one YAML file, where a stage's `model:` may name an earlier stage.
+
+    output_dir: runs/chat            # default: runs/<name of the file>
+    defaults: {max_length: 512}      # for every stage whose method has the key
+    stages:
+      - name: sft
+        method: sft
+        model: HuggingFaceTB/SmolLM2-135M
+        dataset: chats.jsonl
+      - name: dpo
+        method: dpo
+        model: sft                   # what the stage `sft` saved
+        dataset: pairs.jsonl
+        learning_rate: 5e-6
+
+Every stage writes to `<output_dir>/<name>`. All stages are checked before the first one starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from burnish.errors import UserError, nearest, shorten
+from burnish.pipeline.methods import METHODS, Method
+from burnish.pipeline.settings import Document, Setting, unknown_key
+from burnish.pipeline.stage import PreparedStage, Stage, StageResult
+
+SHORT_NAMES = {"model": "model_name_or_path", "dataset": "dataset_name"}
+TOP_KEYS = ("env", "output_dir", "defaults", "stages")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages of a file, in order; `follows` tells which of them start from an earlier stage's model."""
+
+    output: Path
+    stages: list[Stage]
+    follows: frozenset[str]
+
+    def prepare(self) -> list[PreparedStage]:
+        """Check every stage and load its rows, before any training. Raises `UserError`."""
+        return [stage.prepare(model_comes_later=stage.name in self.follows) for stage in self.stages]
+
+
+def run_pipeline(pipeline: Pipeline, announce: Callable[[PreparedStage], None]) -> list[StageResult]:
+    """Prepare all stages, then run them in order; `announce` is called as each one starts."""
+    results = []
+    for stage in pipeline.prepare():
+        announce(stage)
+        results.append(stage.run())
+    return results
+
+
+def read_pipeline(document: Document) -> Pipeline:
+    """The pipeline a document describes (its `env` section taken out before). Raises `UserError`."""
+    for key in document.nodes:
+        if key not in TOP_KEYS:
+            hint = nearest(key, TOP_KEYS) or " A pipeline has " + ", ".join(TOP_KEYS) + "."
+            raise UserError(f"there is no key '{key}' here.{hint}", where=document.where(key))
+    output = Path("runs") / Path(document.path).stem
+    if "output_dir" in document.nodes:
+        output = Path(str(document.plain(document.nodes["output_dir"])))
+    entries = stage_entries(document)
+    defaults = (
+        named_settings(document.below(document.nodes["defaults"], "defaults"))
+        if "defaults" in document.nodes
+        else {}
+    )
+    methods = [method_of(entry) for entry in entries]
+    check_defaults(defaults, methods)
+    stages: dict[str, Stage] = {}
+    follows = set()
+    for entry, method in zip(entries, methods, strict=True):
+        stage = read_stage(entry, method, defaults, output)
+        if stage.name in stages:
+            raise UserError(f"two stages are named '{stage.name}'", where=entry.where("name"))
+        model = stage.settings.get("model_name_or_path")
+        if model is not None and model.value in stages:
+            earlier = Setting(str(output / model.value), model.where)
+            stage = Stage(stage.name, method, {**stage.settings, "model_name_or_path": earlier})
+            follows.add(stage.name)
+        stages[stage.name] = stage
+    return Pipeline(output, list(stages.values()), frozenset(follows))
+
+
+def stage_entries(document: Document) -> list[Document]:
+    node = document.nodes.get("stages")
+    if not isinstance(node, yaml.SequenceNode) or not node.value:
+        where = document.where("stages") if node is not None else document.path
+        raise UserError(
+            "a pipeline needs a list of stages",
+            where=where,
+            fix="write `stages:` and `- method: sft` below it",
+        )
+    return [document.below(item, "a stage") for item in node.value]
+
+
+def method_of(entry: Document) -> Method:
+    """The method a stage names, or whose name is the stage's own."""
+    first = f"{entry.path}:{min(entry.lines.values(), default=0)}"
+    key = "method" if "method" in entry.nodes else "name"
+    if key not in entry.nodes:
+        raise UserError(
+            "a stage needs a method", where=first, fix=f"write `method:` with one of {', '.join(METHODS)}"
+        )
+    name = str(entry.plain(entry.nodes[key]))
+    if name not in METHODS:
+        what = f"there is no method {shorten(name)}.{nearest(name, METHODS)}"
+        raise UserError(what, where=entry.where(key), fix=f"the methods are {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def named_settings(entry: Document) -> dict[str, Setting]:
+    """The settings of a mapping, with `model` and `dataset` written out."""
+    settings: dict[str, Setting] = {}
+    for key, setting in entry.settings().items():
+        name = SHORT_NAMES.get(key, key)
+        if name in settings:
+            raise UserError(f"'{key}' is given twice, first at {settings[name].where}", where=setting.where)
+        settings[name] = setting
+    return settings
+
+
+def check_defaults(defaults: dict[str, Setting], methods: list[Method]) -> None:
+    known = {name for method in methods for name in method.fields()}
+    for name, setting in defaults.items():
+        if name not in known:
+            raise unknown_key(name, setting.where, known, f"burnish {methods[0].name} --help-all")
+        if name == "output_dir":
+            raise UserError(
+                "each stage has its own folder",
+                where=setting.where,
+                fix="set output_dir at the top of the file",
+            )
+
+
+def read_stage(entry: Document, method: Method, defaults: dict[str, Setting], output: Path) -> Stage:
+    settings = named_settings(entry)
+    settings.pop("method", None)
+    name = settings.pop("name", Setting(method.name, "")).value
+    if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+        raise UserError(
+            f"a stage cannot be named {shorten(name)}", where=entry.where("name"), fix="use a plain word"
+        )
+    if "output_dir" in settings:
+        place = settings["output_dir"].where
+        raise UserError(
+            "a stage writes to a folder of its own name",
+            where=place,
+            fix="set output_dir at the top of the file",
+        )
+    inherited = {key: setting for key, setting in defaults.items() if key in method.fields()}
+    return Stage(name, method, {**inherited, **settings, "output_dir": Setting(str(output / name), "")})

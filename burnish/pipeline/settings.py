@@ -1,0 +1,169 @@
+"""Settings from YAML files: every key with the line it stands on, so that each message can name it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from burnish.errors import UserError, nearest, shorten
+from burnish.pipeline.fields import Field
+from burnish.pipeline.values import NotThat, convert
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value as it was given (text, list, mapping or None) and where: `dpo.yaml:3`, or the flag."""
+
+    value: Any
+    where: str
+
+
+Settings = Mapping[str, Setting]
+
+OLD_NAMES = {
+    "lr": "learning_rate",
+    "epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "model": "model_name_or_path",
+    "dataset": "dataset_name",
+    "max_seq_length": "max_length",
+    "warmup_ratio": "warmup_steps",
+    "evaluation_strategy": "eval_strategy",
+    "torch_dtype": "dtype",
+}
+"""Names that people try, or that other versions and libraries used, for suggestions."""
+
+
+class Loader(yaml.SafeLoader):
+    """The safe loader, which also reads `1e-5` as a number, as YAML 1.2 does."""
+
+
+Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The mapping at some place of a YAML file: keys to nodes, with the line of each key."""
+
+    path: str
+    loader: Loader
+    nodes: dict[str, yaml.Node]
+    lines: dict[str, int]
+
+    def where(self, key: str) -> str:
+        return f"{self.path}:{self.lines[key]}"
+
+    def pop(self, key: str) -> yaml.Node | None:
+        return self.nodes.pop(key, None)
+
+    def settings(self) -> dict[str, Setting]:
+        """Every key as a setting: a scalar as its text, anything else as plain values."""
+        return {
+            key.replace("-", "_"): Setting(self.plain(node), self.where(key))
+            for key, node in self.nodes.items()
+        }
+
+    def plain(self, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return None if node.tag == "tag:yaml.org,2002:null" else node.value
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except yaml.YAMLError as error:
+            raise syntax_error(self.path, error) from None
+
+    def below(self, node: yaml.Node, what: str) -> Document:
+        """The mapping that a node is. Raises `UserError` if it is none."""
+        line = node.start_mark.line + 1
+        if not isinstance(node, yaml.MappingNode):
+            raise UserError(f"{what} must be a mapping of keys to values", where=f"{self.path}:{line}")
+        return mapping(self.path, self.loader, node)
+
+
+def read_document(path: str) -> Document:
+    """The top mapping of a YAML file. Raises `UserError`: missing file, bad syntax, a key given twice."""
+    try:
+        loader = Loader(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("there is no such file", where=path, fix="check the path after --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read ({error})", where=path) from None
+    try:
+        node = loader.get_single_node()
+    except yaml.YAMLError as error:
+        raise syntax_error(path, error) from None
+    if node is None:
+        return Document(path, loader, {}, {})
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(
+            "the file must be a mapping of keys to values", where=path, fix="write `key: value` lines"
+        )
+    return mapping(path, loader, node)
+
+
+def mapping(path: str, loader: Loader, node: yaml.MappingNode) -> Document:
+    loader.flatten_mapping(node)
+    nodes: dict[str, yaml.Node] = {}
+    lines: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if key in nodes:
+            raise UserError(f"'{key}' is given twice, first on line {lines[key]}", where=f"{path}:{line}")
+        nodes[key], lines[key] = value_node, line
+    return Document(path, loader, nodes, lines)
+
+
+def syntax_error(path: str, error: yaml.YAMLError) -> UserError:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark else path
+    return UserError(f"this is not valid YAML ({getattr(error, 'problem', None) or error})", where=where)
+
+
+def apply_environment(document: Document) -> None:
+    """Take the `env` section out of a document and set its variables."""
+    node = document.pop("env")
+    if node is not None:
+        for name, setting in document.below(node, "env").settings().items():
+            os.environ[name] = "" if setting.value is None else str(setting.value)
+
+
+def resolve(settings: Settings, fields: Mapping[str, Field], help_command: str) -> dict[str, Any]:
+    """Settings as values of the fields' types. Raises `UserError` naming key, place, value and type."""
+    values = {}
+    for name, setting in settings.items():
+        if name not in fields:
+            raise unknown_key(name, setting.where, fields, help_command)
+        values[name] = read_value(setting, fields[name])
+    return values
+
+
+def read_value(setting: Setting, field: Field) -> Any:
+    """The setting as a value of the field's type, and one of its choices where it has them."""
+    try:
+        value = convert(setting.value, field.annotation)
+    except NotThat as error:
+        what = f"{field.name} is {shorten(setting.value)}, expected {error}"
+        raise UserError(what, where=setting.where) from None
+    if field.choices and value is not None and value not in field.choices:
+        what = f"{field.name} is {shorten(value)}.{nearest(str(value), field.choices)}"
+        raise UserError(what, where=setting.where, fix=f"choose one of {', '.join(field.choices)}")
+    return value
+
+
+def unknown_key(name: str, where: str, names: Iterable[str], help_command: str) -> UserError:
+    old = OLD_NAMES.get(name)
+    known = list(names)
+    hint = f" Did you mean '{old}'?" if old in known else nearest(name, known)
+    return UserError(
+        f"there is no option '{name}'.{hint}", where=where, fix=f"`{help_command}` lists all options"
+    )
