@@ -46,8 +46,36 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class Extreme:
+    """The largest value seen (`sign` 1) or the smallest (`sign` -1). Two of them add to the further one."""
+
+    signed: Tensor  # float[], value times sign
+    sign: int
+
+    @staticmethod
+    def most(values: Tensor) -> Extreme:
+        return Extreme(values.max(), 1)
+
+    @staticmethod
+    def least(values: Tensor) -> Extreme:
+        return Extreme(-values.min(), -1)
+
+    def __add__(self, other: Extreme) -> Extreme:
+        return Extreme(torch.maximum(self.signed, other.signed), self.sign)
+
+    def detach(self) -> Extreme:
+        return Extreme(self.signed.detach(), self.sign)
+
+    def value(self) -> Tensor:  # float[]
+        return self.signed * self.sign
+
+
+Metric = Mean | Extreme
+
+
+@dataclass(frozen=True)
 class LossOutput:
     """The loss of one forest, to be summed over a step and divided by the step's count; and its metrics."""
 
     loss: Mean
-    metrics: dict[str, Mean] = field(default_factory=dict)
+    metrics: dict[str, Metric] = field(default_factory=dict)

@@ -34,14 +34,31 @@ class Scores:
     """Per trained token, in the order of `Forest.target`."""
 
     logprob: Tensor  # float[N]
-    entropy: Tensor | None = None  # float[N], in nats; without gradient
-    hit: Tensor | None = None  # bool[N]: the token is the most likely one
+    details: Details | None = None
+
+
+@dataclass(frozen=True)
+class Details:
+    """What metrics want to know of the distribution at a trained token; without gradient."""
+
+    entropy: Tensor  # float[N], in nats
+    top: Tensor  # int[N]: the most likely token
+    mean_logit: Tensor  # float[N]: mean of the logits over the vocabulary
+
+    @staticmethod
+    def empty(count: int, like: Tensor) -> Details:
+        return Details(like.new_empty(count), like.new_empty(count, dtype=torch.long), like.new_empty(count))
+
+    def fill(self, part: slice, tile: _Tile) -> None:
+        self.entropy[part] = -(tile.logprobs.exp() * tile.logprobs).sum(-1)
+        self.top[part] = tile.logprobs.argmax(-1)
+        self.mean_logit[part] = tile.logprobs.mean(-1) + tile.normalizer
 
 
 def score(model: nn.Module, forest: Forest, *, details: bool = False, uniform: bool = False) -> Scores:
     """Log-probabilities of the trained tokens of `forest` under `model` (see `forward.attach`).
 
-    `details` adds entropy and top-1 hits, for metrics. `uniform` says that the objective will weigh
+    `details` adds entropy, top-1 tokens and mean logits, for metrics. `uniform` says that the objective will weigh
     every token alike, as a plain likelihood does: the head's weight gradient is then taken in the
     forward, which saves making the logits twice. If the objective does not, nothing goes wrong: the
     backward sees it and makes the tiles again.
@@ -72,34 +89,39 @@ def head_scores(
     states: Tensor, tokens: Tensor, head: Head, details: bool = False, uniform: bool = False
 ) -> Scores:
     """float[N, D] hidden states and int[N] next tokens -> Scores."""
-    rules = Rules(head.scale, head.softcap, details, uniform, torch.is_grad_enabled())
-    logprob, entropy, hit = _HeadScores.apply(states, head.weight, head.bias, tokens, rules)
-    return Scores(logprob, entropy, hit)
+    rules = Rules(head.scale, head.softcap, uniform, torch.is_grad_enabled())
+    found = Details.empty(len(tokens), states.new_empty(0, dtype=_accurate(states))) if details else None
+    return Scores(_HeadScores.apply(states, head.weight, head.bias, tokens, rules, found), found)
+
+
+def _accurate(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 class Rules(NamedTuple):
     scale: float
     softcap: float | None
-    details: bool
     uniform: bool
     differentiate: bool
 
 
 class _Tile(NamedTuple):
     logprobs: Tensor  # float[n, V]
+    normalizer: Tensor  # float[n]: log-sum-exp of the logits
     slope: Tensor | None  # float[n, V]: d logits / d (states @ weight.T + bias); None where it is 1
 
 
 def _tile(states: Tensor, weight: Tensor, bias: Tensor | None, rules: Rules) -> _Tile:
     logits = states @ weight.T if bias is None else torch.addmm(bias, states, weight.T)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = logits.to(_accurate(logits))
     if rules.scale != 1.0:
         logits = logits * rules.scale
     slope = None
     if rules.softcap is not None:
         bent = torch.tanh(logits / rules.softcap)
         logits, slope = rules.softcap * bent, 1 - bent.square()
-    return _Tile(torch.log_softmax(logits, -1), slope)
+    logprobs = torch.log_softmax(logits, -1)
+    return _Tile(logprobs, logits[:, 0] - logprobs[:, 0], slope)
 
 
 def _logit_gradient(tile: _Tile, tokens: Tensor, rules: Rules) -> Tensor:  # float[n, V]
@@ -117,10 +139,9 @@ class _WeightGradient:
     """Adds up `gradientᵀ @ states` over tiles, in at least float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        accurate = torch.promote_types(weight.dtype, torch.float32)
+        self.accurate = _accurate(weight)
         self.weight: Tensor | None = None
-        self.bias = None if bias is None else torch.zeros_like(bias, dtype=accurate)
-        self.accurate = accurate
+        self.bias = None if bias is None else torch.zeros_like(bias, dtype=self.accurate)
 
     def add(self, gradient: Tensor, states: Tensor) -> None:
         part = gradient.to(states.dtype).T @ states
@@ -131,22 +152,26 @@ class _WeightGradient:
 
 class _HeadScores(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, rules: Rules) -> Any:
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        tokens: Tensor,
+        rules: Rules,
+        details: Details | None,
+    ) -> Tensor:
         needs_states, needs_weight, needs_bias = (n and rules.differentiate for n in ctx.needs_input_grad[:3])
         rows = max(1, TILE_ELEMENTS // weight.shape[0])
-        accurate = torch.promote_types(states.dtype, torch.float32)
-        logprob = states.new_empty(len(tokens), dtype=accurate)
-        entropy = torch.empty_like(logprob) if rules.details else None
-        hit = torch.empty_like(tokens, dtype=torch.bool) if rules.details else None
+        logprob = states.new_empty(len(tokens), dtype=_accurate(states))
         directions = torch.empty_like(states) if needs_states else None  # U
         ahead = _WeightGradient(weight, bias) if rules.uniform and (needs_weight or needs_bias) else None
         for start in range(0, len(tokens), rows):
             part = slice(start, start + rows)
             tile = _tile(states[part], weight, bias, rules)
             logprob[part] = tile.logprobs.gather(1, tokens[part, None])[:, 0]
-            if entropy is not None and hit is not None:
-                entropy[part] = -(tile.logprobs.exp() * tile.logprobs).sum(-1)
-                hit[part] = tile.logprobs.argmax(-1) == tokens[part]
+            if details is not None:
+                details.fill(part, tile)
             if directions is not None or ahead is not None:
                 gradient = _logit_gradient(tile, tokens[part], rules)
                 if directions is not None:
@@ -154,25 +179,25 @@ class _HeadScores(torch.autograd.Function):
                 if ahead is not None:
                     ahead.add(gradient, states[part])
         again = (weight, bias, states) if needs_weight or needs_bias else (None, None, None)
-        ctx.save_for_backward(directions, tokens, *again, *((ahead.weight, ahead.bias) if ahead else (None, None)))
+        taken = (ahead.weight, ahead.bias) if ahead else (None, None)
+        ctx.save_for_backward(directions, tokens, *again, *taken)
         ctx.rules, ctx.rows = rules, rows
-        ctx.mark_non_differentiable(*(t for t in (entropy, hit) if t is not None))
-        return logprob, entropy, hit
+        return logprob
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor, *unused: Any) -> Any:
+    def backward(ctx: Any, upstream: Tensor) -> Any:
         directions, tokens, weight, bias, states, ahead_weight, ahead_bias = ctx.saved_tensors
         states_gradient = None if directions is None else directions * upstream[:, None].to(directions.dtype)
         if weight is None or not len(tokens):
-            return states_gradient, None, None, None, None
+            return states_gradient, None, None, None, None, None
         if ahead_weight is not None and bool((upstream == upstream[0]).all()):
             total = _WeightGradient(weight, None)
             total.weight = ahead_weight * upstream[0]
             total.bias = None if ahead_bias is None else ahead_bias * upstream[0]
         else:
             total = _remake(ctx, upstream, weight, bias, tokens, states)
-        return states_gradient, total.weight, total.bias, None, None
+        return states_gradient, total.weight, total.bias, None, None, None
 
 
 def _remake(

@@ -53,14 +53,15 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(run, (states, head.weight, head.bias))
 
 
-def test_details_are_entropy_in_nats_and_top_one_hits(tile):
-    states, tokens, head = problem()
+def test_details_are_entropy_in_nats_top_tokens_and_mean_logits(tile):
+    states, tokens, head = problem(softcap=2.0)
     logits, _ = plain(states, tokens, head)
-    scores = head_scores(states, tokens, head, details=True)
-    torch.testing.assert_close(scores.entropy, torch.distributions.Categorical(logits=logits).entropy())
-    assert torch.equal(scores.hit, logits.argmax(-1) == tokens)
-    assert not scores.entropy.requires_grad
-    assert head_scores(states, tokens, head).entropy is None
+    details = head_scores(states, tokens, head, details=True).details
+    torch.testing.assert_close(details.entropy, torch.distributions.Categorical(logits=logits).entropy())
+    assert torch.equal(details.top, logits.argmax(-1))
+    torch.testing.assert_close(details.mean_logit, logits.mean(-1))
+    assert not details.entropy.requires_grad
+    assert head_scores(states, tokens, head).details is None
 
 
 def test_a_frozen_head_gets_no_gradient_and_keeps_no_states():

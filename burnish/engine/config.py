@@ -1,0 +1,78 @@
+"""What every method's config shares: `transformers.TrainingArguments`, and the engine's own fields.
+
+One sentence stands under each field, with its unit; the command line's help and the docs are made
+from it. A method's config adds its own fields and the options of TRL's that are no fields here
+(`compat.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import TrainingArguments
+
+from burnish.engine.compat import TrlOptions, apply_compat
+from burnish.errors import UserError
+from burnish.options import described
+
+
+@dataclass
+class EngineConfig(TrlOptions, TrainingArguments):
+    """Options of every method. See `transformers.TrainingArguments` for the inherited ones."""
+
+    logging_steps: float = described(10, "Log every so many steps; below 1, a share of all steps.")
+    bf16: bool | None = described(
+        None, "Compute in bfloat16. Unset: where the machine is fast at it. Trained weights stay float32."
+    )
+    logging_nan_inf_filter: bool = described(False, "Hide losses that are not finite from the log.")
+    remove_unused_columns: bool | None = described(False, "Has no effect: rows are prepared before training.")
+
+    max_length: int | None = described(1024, "Most tokens of a prompt with one completion. None: no limit.")
+    truncation_mode: str = described(
+        "keep_start", "Which end of a row that is too long is kept.", choices=["keep_start", "keep_end"]
+    )
+    dataset_num_proc: int | None = described(None, "Processes that prepare the data. Unset: one.")
+    chat_template_path: str | None = described(
+        None, "A chat template file, or a model folder to take the chat template from."
+    )
+    eos_token: str | None = described(None, "The token that ends a completion. Unset: the tokenizer's own.")
+    model_init_kwargs: dict[str, Any] | str | None = described(
+        None, "Arguments of `from_pretrained`, where the model is given by name."
+    )
+    disable_dropout: bool = described(False, "Turn off all dropout of the model.")
+    tokens_per_forward: int | None = described(
+        None, "Token budget of one forward and backward. Unset: what fits into memory. Never changes the result."
+    )
+    tier: str = described(
+        "auto",
+        "How forests are run. auto: the fastest way that proves exact on this model.",
+        choices=["auto", "registered", "mask", "packed", "padded"],
+    )
+    token_metrics: bool = described(
+        False, "Log entropy and top-1 accuracy of tokens in training too (always in evaluation); costs time."
+    )
+
+    def __post_init__(self) -> None:
+        self.compat_notes = apply_compat(self)
+        self.checkpointing_is_open = self.gradient_checkpointing is None and self.activation_checkpointing is None
+        asked_for_bf16 = self.bf16
+        # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine
+        # without GPU; only FSDP and DeepSpeed have to hear of it.
+        self.bf16 = bool(asked_for_bf16) and bool(self.fsdp or self.deepspeed)
+        super().__post_init__()
+        self.bf16 = asked_for_bf16
+        self._refuse_what_would_be_ignored()
+
+    def _refuse_what_would_be_ignored(self) -> None:
+        reasons = {
+            "label_smoothing_factor": "pass a loss of your own, or the loss's `label_smoothing` where it has one",
+            "include_for_metrics": "`compute_metrics` gets predictions and labels only",
+        }
+        for name, reason in reasons.items():
+            if getattr(self, name):
+                raise UserError(f"{name}={getattr(self, name)!r} is not supported", where=name, fix=reason)
+        for name in ("max_length", "tokens_per_forward"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"must be at least 1, found {value}", where=name, fix="give a number of tokens, or None")

@@ -1,0 +1,35 @@
+"""Adds up metrics between two logs, on the device, and reduces them over ranks once, when a log is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from accelerate import Accelerator
+
+from burnish.losses.output import Extreme, Mean, Metric
+
+
+class Meter:
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+
+    def add(self, metrics: Mapping[str, Metric]) -> None:
+        for name, metric in metrics.items():
+            metric = metric.detach()
+            self._metrics[name] = self._metrics[name] + metric if name in self._metrics else metric  # type: ignore[operator]
+
+    def read(self, accelerator: Accelerator) -> dict[str, float]:
+        """The value of every metric since the last read, over all ranks; starts anew."""
+        metrics, self._metrics = self._metrics, {}
+        names = sorted(metrics)  # the same order on every rank
+        if accelerator.num_processes > 1:
+            metrics = {name: self._reduce(metrics[name], accelerator) for name in names}
+        return {name: float(metrics[name].value()) for name in names}
+
+    @staticmethod
+    def _reduce(metric: Metric, accelerator: Accelerator) -> Metric:
+        if isinstance(metric, Extreme):
+            return Extreme(accelerator.gather(metric.signed[None]).max(), metric.sign)
+        total, count = accelerator.reduce(torch.stack([metric.total, metric.count.to(metric.total)]), "sum")
+        return Mean(total, count)

@@ -1,0 +1,203 @@
+"""Loading a policy or a reward model, with the dtype as a decision.
+
+Trained weights are stored in float32 (`precision.py` says why, and what is computed with). A frozen
+base under an adapter stays in the checkpoint's own dtype; the adapter is float32.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from burnish.errors import UserError, nearest
+from burnish.options import described
+
+Task = Literal["causal", "reward"]
+
+
+@dataclass
+class ModelConfig:
+    """Which model, in which dtype, with which adapter. The `model_args` of a script or a command line."""
+
+    model_name_or_path: str | None = described(None, "The model: a folder, or an id on the hub.")
+    model_revision: str = described("main", "Version of a model on the hub: a branch, a tag or a commit.")
+    dtype: str | None = described(
+        "auto",
+        "Dtype of the stored weights. auto: float32 where they are trained, the checkpoint's own where frozen.",
+        choices=["auto", "bfloat16", "float16", "float32"],
+    )
+    attn_implementation: str | None = described(
+        None, "Attention for everything but forests, such as generation. Unset: the model's default."
+    )
+    trust_remote_code: bool = described(False, "Run model code that comes with the checkpoint.")
+    use_peft: bool = described(False, "Train a LoRA adapter instead of all weights.")
+    lora_r: int = described(16, "Rank of the adapter.")
+    lora_alpha: int = described(32, "The adapter's output is scaled by alpha / rank.")
+    lora_dropout: float = described(0.05, "Dropout of the adapter's input.")
+    lora_target_modules: list[str] | None = described(
+        None, "Modules that get an adapter. Unset: PEFT's choice for the model; all-linear: every linear layer."
+    )
+    lora_target_parameters: list[str] | None = described(None, "Parameters that get an adapter, such as experts.")
+    lora_modules_to_save: list[str] | None = described(None, "Modules that are trained and saved in full.")
+    lora_task_type: str | None = described(None, "PEFT's task type. Unset: the method's own.")
+    use_rslora: bool = described(False, "Scale the adapter by alpha / sqrt(rank).")
+    use_dora: bool = described(False, "Weight-decomposed adapters (DoRA).")
+    load_in_8bit: bool = described(False, "Load the frozen base in 8 bit (bitsandbytes); with an adapter only.")
+    load_in_4bit: bool = described(False, "Load the frozen base in 4 bit (bitsandbytes); with an adapter only.")
+    bnb_4bit_quant_type: str = described("nf4", "Number format of 4-bit weights.", choices=["fp4", "nf4"])
+    use_bnb_nested_quant: bool = described(False, "Quantize the quantization constants too.")
+    bnb_4bit_quant_storage: str | None = described(None, "Dtype in which 4-bit weights are stored.")
+
+    def __post_init__(self) -> None:
+        if self.load_in_8bit and self.load_in_4bit:
+            raise UserError("load_in_8bit and load_in_4bit are both on", fix="choose one")
+        if (self.load_in_8bit or self.load_in_4bit) and not self.use_peft:
+            raise UserError("quantized weights cannot be trained", where="load_in_4bit", fix="add use_peft: true")
+
+    def init_kwargs(self) -> dict[str, Any]:
+        """The arguments of `load_model` that this config stands for."""
+        kwargs: dict[str, Any] = {"revision": self.model_revision, "trust_remote_code": self.trust_remote_code}
+        if self.dtype not in (None, "auto"):
+            kwargs["dtype"] = self.dtype
+        if self.attn_implementation:
+            kwargs["attn_implementation"] = self.attn_implementation
+        return kwargs
+
+
+def get_peft_config(model_args: ModelConfig) -> Any:
+    """The `LoraConfig` that `model_args` asks for, or None."""
+    if not model_args.use_peft:
+        return None
+    from peft import LoraConfig
+
+    targets = model_args.lora_target_modules
+    return LoraConfig(
+        r=model_args.lora_r,
+        lora_alpha=model_args.lora_alpha,
+        lora_dropout=model_args.lora_dropout,
+        target_modules=targets[0] if targets is not None and len(targets) == 1 else targets,
+        target_parameters=model_args.lora_target_parameters,
+        modules_to_save=model_args.lora_modules_to_save,
+        task_type=model_args.lora_task_type,
+        use_rslora=model_args.use_rslora,
+        use_dora=model_args.use_dora,
+    )
+
+
+def get_quantization_config(model_args: ModelConfig) -> Any:
+    """The `BitsAndBytesConfig` that `model_args` asks for, or None."""
+    if not (model_args.load_in_4bit or model_args.load_in_8bit):
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if model_args.load_in_8bit:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_quant_type=model_args.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=model_args.use_bnb_nested_quant,
+        bnb_4bit_quant_storage=model_args.bnb_4bit_quant_storage,
+    )
+
+
+def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) -> PreTrainedModel:
+    """Load a model by folder or hub id; a folder with an adapter gives its base with the adapter on, to be trained on.
+
+    `trained` says that the model's own weights will be trained: then they are loaded in float32
+    unless `dtype` says otherwise. Raises `UserError` where there is no such model, or it is of
+    another kind.
+    """
+    dtype = kwargs.pop("dtype", None)
+    adapter = _adapter_config(name)
+    stored = torch.float32 if trained and adapter is None else "auto"
+    kwargs["dtype"] = stored if dtype in (None, "auto") else dtype
+    if task == "reward":
+        kwargs.setdefault("num_labels", 1)
+    base = name if adapter is None else adapter["base_model_name_or_path"]
+    _check_kind(base, _config_of(base, kwargs), task, kwargs)
+    model = _from_pretrained(_LOADERS[task], base, kwargs)
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, name, is_trainable=True)
+
+
+_LOADERS: dict[Task, Any] = {"causal": AutoModelForCausalLM, "reward": AutoModelForSequenceClassification}
+
+
+def _check_kind(name: str, config: Any, task: Task, kwargs: dict[str, Any]) -> None:
+    if type(config) in _LOADERS[task]._model_mapping:
+        return
+    if kwargs.get("trust_remote_code") and _LOADERS[task].__name__ in getattr(config, "auto_map", {}):
+        return
+    kind = {"causal": "causal language model", "reward": "model with a classification head"}[task]
+    raise UserError(
+        f"transformers has no {kind} of type '{config.model_type}'",
+        where=name,
+        fix="give a model that generates text from left to right, such as a Llama or Qwen model",
+    )
+
+
+def _adapter_config(name: str) -> dict[str, Any] | None:
+    path = Path(name) / "adapter_config.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def load_tokenizer(name: str, **kwargs: Any) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(name, **kwargs)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no tokenizer could be loaded ({_first_line(error)})",
+            where=name,
+            fix="save the tokenizer into the model's folder, or pass `processing_class`",
+        ) from error
+
+
+def _config_of(name: str, kwargs: dict[str, Any]) -> Any:
+    shared = {k: kwargs[k] for k in ("revision", "trust_remote_code", "token", "cache_dir") if k in kwargs}
+    try:
+        return AutoConfig.from_pretrained(name, **shared)
+    except (OSError, ValueError) as error:
+        raise _missing(name, error) from error
+
+
+def _missing(name: str, error: Exception) -> UserError:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return UserError(
+            f"the folder holds no model that can be read ({_first_line(error)})",
+            where=name,
+            fix="give a folder with a config.json and weights, as `save_pretrained` writes it",
+        )
+    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    return UserError(
+        f"no such model: there is no such folder, and the hub did not give it ({_first_line(error)}).{near}",
+        where=name,
+        fix="check the spelling of the folder, or go online for a model on the hub",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:160]
+
+
+def _from_pretrained(loader: Any, name: str, kwargs: dict[str, Any]) -> PreTrainedModel:
+    try:
+        return loader.from_pretrained(name, **kwargs)
+    except (OSError, ValueError) as error:
+        raise _missing(name, error) from error

@@ -1,0 +1,87 @@
+"""The reference policy of preference methods: what the model was before training.
+
+    adapter off     the policy is a fresh adapter: the base under it is the reference
+    frozen adapter  the policy continues an adapter: a frozen copy of it takes its place
+    given           a model of its own
+    precomputed     full fine-tuning: every row is scored once, before step 1, and kept
+
+The first two score the very forest that the policy scores, so the first step has a margin of exactly 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from burnish.data.forest import Forest
+from burnish.models.score import score
+
+COLUMN = "reference_logprob"
+"""The column of precomputed scores: one float per completion."""
+
+
+class Reference:
+    """Scores completions under the reference policy."""
+
+    def __init__(self, kind: str, model: nn.Module | None, as_reference: Callable[[], AbstractContextManager]) -> None:
+        self.kind = kind
+        self._model = model  # None: the policy itself, within `as_reference`
+        self._as_reference = as_reference
+
+    @staticmethod
+    def of(policy: nn.Module, given: nn.Module | None = None, *, fresh_adapter: bool = False) -> Reference:
+        """The reference for `policy` as it is now. `fresh_adapter`: its adapter was only just put on."""
+        if given is not None:
+            given.eval().requires_grad_(False)
+            return Reference("given", given, nullcontext)
+        if not hasattr(policy, "disable_adapter"):
+            return Reference("precomputed", None, nullcontext)
+        if fresh_adapter:
+            return Reference("adapter off", None, policy.disable_adapter)
+        frozen = {
+            name: weight.detach().clone() for name, weight in policy.named_parameters() if weight.requires_grad
+        }
+        return Reference("frozen adapter", None, lambda: substituted(policy, frozen))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it can score any forest at any time; otherwise rows must have been scored before step 1."""
+        return self.kind != "precomputed"
+
+    def logprob(self, policy: nn.Module, forest: Forest) -> Tensor:  # float[B]
+        """Summed log-probability of every branch under the reference; the stored one where there is one."""
+        if COLUMN in forest.columns:
+            return forest.columns[COLUMN].flatten()
+        assert self.is_live, "rows were not scored by the reference before step 1"
+        return self.score(policy, forest)
+
+    @torch.no_grad()
+    def score(self, policy: nn.Module, forest: Forest) -> Tensor:  # float[B]
+        """Score `forest` now. For a precomputed reference this is right only before step 1."""
+        model = self._model if self._model is not None else policy
+        training = model.training
+        model.eval()
+        try:
+            with self._as_reference():
+                return forest.per_branch(score(model, forest).logprob)
+        finally:
+            model.train(training)
+
+
+@contextmanager
+def substituted(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Within this context the named parameters of `model` are the given tensors."""
+    replaced = []
+    try:
+        for path, weight in weights.items():
+            owner_path, _, name = path.rpartition(".")
+            owner = model.get_submodule(owner_path)
+            replaced.append((owner, name, owner._parameters[name]))
+            owner._parameters[name] = weight.to(replaced[-1][2].device)  # type: ignore[union-attr,assignment]
+        yield
+    finally:
+        for owner, name, weight in replaced:
+            owner._parameters[name] = weight
