@@ -8,7 +8,7 @@ Called without `forest` the model is what it was: `generate` and plain forwards 
 
 from __future__ import annotations
 
-import functools
+import inspect
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from burnish.data.forest import Forest
-from burnish.models.tiers import Tier, run
+from burnish.models.tiers import Tier, prepare, run
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ Reader = Callable[[nn.Module, Hidden], Any]
 """Turns hidden states into a result, inside the model's forward, where sharded weights are gathered."""
 
 
-def inner_model(model: nn.Module) -> nn.Module:
-    """The Transformers model inside adapters and distributed wrappers."""
+def inner_model(model: Any) -> Any:
+    """The Transformers model inside adapters, compilation and distributed wrappers."""
     while True:
         if hasattr(model, "get_base_model"):  # PEFT
             model = model.get_base_model()
+        elif hasattr(model, "_orig_mod"):  # torch.compile
+            model = model._orig_mod
         elif hasattr(model, "module"):  # DDP, DeepSpeed
             model = model.module
         else:
@@ -45,18 +47,48 @@ def inner_model(model: nn.Module) -> nn.Module:
 
 def attach(model: nn.Module, tier: Tier = "registered") -> nn.Module:
     """Let `model` be called with a forest, run in the given tier. Safe to call again with another tier."""
-    inner = inner_model(model)
+    inner: Any = inner_model(model)
+    if is_attached(inner):
+        _remove_handles(inner)
+    else:
+        _add_forward(inner)
     inner.forest_tier = tier
-    if hasattr(inner, "_forward_without_forest"):
-        return model
+    inner._forest_handles = prepare(inner, tier)
+    return model
+
+
+def detach(model: nn.Module) -> nn.Module:
+    """Take off what `attach` put on: the model is as it was loaded."""
+    inner: Any = inner_model(model)
+    if is_attached(inner):
+        _remove_handles(inner)
+        inner.forward = inner._forward_without_forest
+        del inner.forest_tier, inner._forest_handles, inner._forward_without_forest
+    return model
+
+
+def is_attached(model: nn.Module) -> bool:
+    return hasattr(inner_model(model), "forest_tier")
+
+
+def _add_forward(inner: Any) -> None:
     inner._forward_without_forest = inner.forward
 
-    @functools.wraps(type(inner).forward)  # `generate` validates its arguments against this signature
-    def forward(self: Any, *args: Any, forest: Forest | None = None, read: Reader | None = None, **kwargs: Any) -> Any:
-        if forest is None or read is None:
+    def forward(
+        self: Any, *args: Any, forest: Forest | None = None, read: Reader | None = None, **kwargs: Any
+    ) -> Any:
+        if forest is None:
             return self._forward_without_forest(*args, **kwargs)
         states, ran = run(self, forest, self.forest_tier)
-        return read(self, Hidden(states, ran))
+        hidden = Hidden(states, ran)
+        return hidden if read is None else read(self, hidden)
 
+    # `generate` validates its arguments against the signature. Not `functools.wraps`: Accelerate follows
+    # `__wrapped__` when it unwraps a model, and would take this forward off.
+    forward.__signature__ = inspect.signature(type(inner).forward)  # type: ignore[attr-defined]
     inner.forward = types.MethodType(forward, inner)
-    return model
+
+
+def _remove_handles(inner: Any) -> None:
+    for handle in inner._forest_handles:
+        handle.remove()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from burnish.errors import UserError
 
 
 class Head(NamedTuple):
@@ -15,20 +18,30 @@ class Head(NamedTuple):
     scale: float = 1.0
     softcap: float | None = None
 
+    def logits(self, states: Tensor) -> Tensor:  # float[N, D] -> float[N, V]
+        """All logits at once: for checks on a few tokens. `score.head_scores` is the way to train."""
+        logits = self.scale * nn.functional.linear(states, self.weight, self.bias)
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
-def language_head(model: nn.Module) -> Head:
-    """Read the head of a Transformers causal language model, by the rules of its family."""
-    head = model.get_output_embeddings()
+
+def language_head(model: Any) -> Head:
+    """Read the head of a Transformers causal language model, by the rules of its family.
+
+    Adapters on the head are part of `weight`, with gradient. `certify` compares the result with the
+    model's own logits, so a family with another rule is refused, not scored wrong.
+    """
+    weight, bias = _projection(model.get_output_embeddings())
     config = model.config.get_text_config()
-    return Head(head.weight, getattr(head, "bias", None), _scale(config), _softcap(config))
+    return Head(weight, bias, _scale(config), _softcap(config))
 
 
-def _softcap(config) -> float | None:
+def _softcap(config: Any) -> float | None:
     return getattr(config, "final_logit_softcapping", None) or None
 
 
-def _scale(config) -> float:
-    """Gemma-like models do not scale; Cohere multiplies; Granite divides, HyperCLOVA X multiplies by the same name."""
+def _scale(config: Any) -> float:
+    """Cohere and others multiply the logits; Granite and MiniCPM3 divide; HyperCLOVA X multiplies by
+    what Granite divides by."""
     for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
         value = getattr(config, name, None)
         if value is not None:
@@ -37,3 +50,39 @@ def _scale(config) -> float:
     if scaling is None:
         return 1.0
     return float(scaling) if config.model_type == "hyperclovax" else 1.0 / float(scaling)
+
+
+def _projection(head: Any) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of the output projection, with what PEFT has put on it."""
+    if hasattr(head, "modules_to_save"):  # a trained copy, in place of the head while the adapter is on
+        active = [name for name in head.active_adapters if name in head.modules_to_save]
+        return _projection(
+            head.original_module if head.disable_adapters or not active else head.modules_to_save[active[0]]
+        )
+    if hasattr(head, "lora_A"):
+        weight, bias = _projection(head.get_base_layer())
+        return (weight, bias) if head.disable_adapters or head.merged else (weight + _low_rank(head), bias)
+    return head.weight, getattr(head, "bias", None)
+
+
+def _low_rank(head: Any) -> Tensor:  # float[V, D]
+    """`sum over active adapters of scaling * B @ A`."""
+    total: Any = 0
+    for name in head.active_adapters:
+        if name not in head.lora_A:
+            continue
+        dropout = getattr(head.lora_dropout[name], "p", 0.0)
+        if dropout and head.training:
+            raise UserError(
+                f"LoRA on the output head with dropout {dropout}: its logits would differ in every tile",
+                where="lora_dropout",
+                fix="set lora_dropout to 0, or leave the output head out of target_modules",
+            )
+        if head.use_dora.get(name) or getattr(head, "lora_variant", {}).get(name):
+            raise UserError(
+                "only plain LoRA can stand on the output head",
+                where="target_modules",
+                fix="leave the output head out of target_modules, or use LoRA without variants",
+            )
+        total = total + head.scaling[name] * head.lora_B[name].weight @ head.lora_A[name].weight
+    return total

@@ -1,0 +1,439 @@
+"""`certify`: how this very model runs a forest exactly, found out before the first step.
+
+A small forest (one prompt with two completions, and one document more) is compared with separate
+runs of its branches through the model's own forward: logits, and the gradient of a random
+combination of log-probabilities. The first tier that agrees is taken. Nothing is assumed about the
+model's family, and a model that fails every tier is refused rather than run wrong.
+
+How much is agreement? Both sides round. Padding is the same computation in other shapes, by the
+model's own attention, so its distance from the separate runs measures rounding on this model, in
+its dtype, through its depth. A tier is exact if it is about as near as that. A wrong attention
+pattern lies orders of magnitude further away.
+
+Errors are norms: `|a - b| / |b|` over all logits (centred, since softmax ignores a constant), and
+over all trainable parameters together. Not parameter by parameter: some have no gradient but
+rounding (the router of a top-1 mixture), and their relative error means nothing.
+
+Rules that only bite at length (sliding windows, chunks, top-k selection) are shrunk for the check,
+on the model, so that they bite within it; unless the longest training sequence never meets them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from burnish.data.example import TokenizedExample
+from burnish.data.forest import Forest
+from burnish.errors import UserError
+from burnish.models.forward import Hidden, attach, detach, inner_model
+from burnish.models.head import language_head
+from burnish.models.tiers import TIERS, Tier, attention_layers, configs, no_cache
+
+PROMPT, COMPLETIONS, DOCUMENT = 9, (7, 5), 8
+"""Tokens of the forest that is checked."""
+
+SHRUNK = 6
+"""What windows, chunks and top-k selections become during the check."""
+
+LENGTH_RULES = ("sliding_window", "attention_chunk_size", "index_topk")
+"""Names, in configs and modules, of the distances after which attention changes its rule."""
+
+ROUNDING = {torch.bfloat16: 2**-6, torch.float16: 2**-9, torch.float32: 2**-19, torch.float64: 2**-48}
+"""Error that is always allowed: 2 units in the last place for 16-bit dtypes, whose sums are taken in
+float32, and 16 where sums are taken in the dtype itself."""
+
+WORST = {torch.bfloat16: 2**-4, torch.float16: 2**-7, torch.float32: 2**-13, torch.float64: 2**-40}
+"""What padding may be off and still count as rounding; beyond it padding is wrong, and no measure."""
+
+MARGIN = 4.0
+"""How many times the measured rounding a tier may be away."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How the model runs a forest, and how exactly. Errors are relative (see the module docstring)."""
+
+    tier: Tier
+    reason: str
+    forward_error: float
+    gradient_error: float  # nan if nothing is trainable
+    tried: dict[str, str]  # tier -> what it gave
+    notes: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """One line to print."""
+        return "; ".join([f"attention: {self.tier} ({self.reason})", *self.notes])
+
+
+def certify(
+    model: nn.Module, *, tiers: Sequence[Tier] | None = None, max_length: int | None = None
+) -> Certificate:
+    """Find the first exact tier (of `tiers`, in order) and leave the model attached in it.
+
+    `max_length` is the longest sequence that will be run, in tokens. Weights, gradients, training
+    mode, random state and config stay as they are. Raises `UserError` if no tier is exact.
+    """
+    inner: Any = inner_model(model)
+    _require_scorable(model, inner)
+    notes = _notes(inner, max_length)
+    check = _Check(inner, max_length)
+    tried: dict[str, str] = {}
+    for tier in tiers or TIERS:
+        errors = check.errors(tier)
+        tried[tier] = errors.text
+        if errors.exact:
+            attach(model, tier)
+            if tier == "registered":
+                notes += _without_attention_dropout(inner)
+            reason = _reason(tier, errors, tried)
+            return Certificate(tier, reason, errors.forward, errors.gradient, tried, notes)
+    detach(model)
+    raise UserError(
+        f"no way to run a batch gives what separate runs of a '{inner.config.model_type}' model give ("
+        + "; ".join(f"{tier}: {text}" for tier, text in tried.items())
+        + ")",
+        where="model",
+        fix="use another model; training this one would be wrong without a sign of it",
+    )
+
+
+@dataclass(frozen=True)
+class _Errors:
+    text: str
+    exact: bool = False
+    forward: float = math.nan
+    gradient: float = math.nan
+
+
+@dataclass(frozen=True)
+class _Result:
+    logits: Tensor  # float[N, V], or float[B, K] of a reward model
+    gradients: list[Tensor | None]
+    calls: int  # attention layers that were called
+
+
+class _Check:
+    """The separate runs of one small forest, and how far other ways of running it are from them."""
+
+    def __init__(self, inner: Any, max_length: int | None) -> None:
+        self.inner, self.max_length = inner, max_length
+        self.parameters = [p for p in inner.parameters() if p.requires_grad]
+        self.dtype = max(
+            (p.dtype for p in inner.parameters() if p.dtype in ROUNDING), key=lambda d: torch.finfo(d).eps
+        )
+        self.attempts = 3 if self.dtype in (torch.bfloat16, torch.float16) else 1
+        self._take(seed=0)
+
+    def _take(self, seed: int) -> None:
+        self.seed = seed
+        self.floor = [0.0, 0.0]  # of logits and gradient
+        self.forest = check_forest(self.inner, seed)
+        with self._conditions():
+            self.truth = self._separately()
+        floor = self._distance("padded")
+        worst = WORST[self.dtype]
+        self.floor = [e if e < worst else 0.0 for e in (floor.forward, floor.gradient)]
+
+    def errors(self, tier: Tier) -> _Errors:
+        """How far a tier is from separate runs.
+
+        In 16 bits a router or a top-k selection may fall the other way by rounding alone, so an
+        inexact tier gets other tokens. A wrong pattern is wrong on all of them.
+        """
+        for _ in range(self.attempts - 1):
+            errors = self._distance(tier)
+            if errors.exact:
+                return errors
+            self._take(self.seed + 1)
+        return self._distance(tier)
+
+    def _distance(self, tier: Tier) -> _Errors:
+        try:
+            with self._conditions():
+                result = self._in_tier(tier)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
+            return _Errors(f"failed with {type(error).__name__}: {str(error).splitlines()[0][:120]}")
+        forward = _logit_error(result.logits, self.truth.logits)
+        gradient = _relative(result.gradients, self.truth.gradients) if self.parameters else math.nan
+        text = f"forward {forward:.0e}, gradient {gradient:.0e}"
+        if tier == "registered":
+            text += f"; {result.calls} of {self.truth.calls} layers"
+            if result.calls != self.truth.calls or not result.calls:
+                return _Errors(text, False, forward, gradient)
+        limits = [MARGIN * max(floor, ROUNDING[self.dtype]) for floor in self.floor]
+        exact = forward <= limits[0] and not gradient > limits[1]
+        return _Errors(text, exact, forward, gradient)
+
+    @contextmanager
+    def _conditions(self) -> Iterator[None]:
+        """The model as the comparison needs it, and as it was afterwards."""
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(_accelerators(self.inner)))
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(_training(self.inner))
+            stack.enter_context(_without_noise(self.inner))
+            stack.enter_context(_short_rules(self.inner, self.max_length))
+            yield
+
+    def _separately(self) -> _Result:
+        """Each branch alone, by the model's own forward with the model's own attention."""
+        forest = self.forest.unshared()
+        documents = [forest.tokens[None, segment.start : segment.stop] for segment in forest.segments]
+        with _counted(attention_layers(self.inner)) as calls:
+            rows = [self.inner(document, **no_cache(self.inner)).logits[0] for document in documents]
+        if _is_reward_model(self.inner):
+            return self._with_gradients(torch.stack(rows), len(calls) // len(rows))
+        _require_causal(self.inner, rows)
+        return self._with_gradients(torch.cat(rows)[forest.parent[forest.target]], len(calls) // len(rows))
+
+    def _in_tier(self, tier: Tier) -> _Result:
+        attach(self.inner, tier)
+        forest = self.forest.to(self.forest.tokens.device)  # a fresh count of attention calls
+        try:
+            logits = self.inner(forest=forest, read=_read)
+            return self._with_gradients(logits, forest.attention_calls)
+        finally:
+            detach(self.inner)
+
+    def _with_gradients(self, logits: Tensor, calls: int) -> _Result:
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if not self.parameters:
+            return _Result(logits.detach(), [], calls)
+        weights = torch.randn(len(logits), generator=torch.Generator().manual_seed(0)).to(logits)
+        chosen = logits if _is_reward_model(self.inner) else self._logprobs(logits)
+        return _Result(logits.detach(), _gradients((weights @ chosen).sum(), self.parameters), calls)
+
+    def _logprobs(self, logits: Tensor) -> Tensor:  # float[N, V] -> float[N]
+        tokens = self.forest.tokens[self.forest.target]
+        return logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+
+
+def check_forest(model: Any, seed: int = 0) -> Forest:
+    """One prompt with two completions and a document of random ordinary tokens, on the model's device."""
+    config = model.config.get_text_config()
+    special = {i for c in (model.config, config) for i in _special_tokens(c)}
+    ordinary = torch.tensor([i for i in range(min(config.vocab_size, 4096)) if i not in special])
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(length: int) -> list[int]:
+        return ordinary[torch.randint(len(ordinary), (length,), generator=generator)].tolist()
+
+    completions = [draw(length) for length in COMPLETIONS]
+    pair = TokenizedExample(draw(PROMPT), completions, [[True] * len(c) for c in completions])
+    document = TokenizedExample([], [draw(DOCUMENT)], [[True] * DOCUMENT])
+    return Forest.pack([pair, document]).to(model.get_input_embeddings().weight.device)
+
+
+def _special_tokens(config: Any) -> list[int]:
+    values = [value for name, value in vars(config).items() if name.endswith(("token_id", "token_index"))]
+    return [
+        i for value in values for i in (value if isinstance(value, list) else [value]) if isinstance(i, int)
+    ]
+
+
+def _read(model: nn.Module, hidden: Hidden) -> Tensor:
+    """float[N, V] logits that predict the trained tokens, or float[B, K] rewards."""
+    forest = hidden.forest
+    if _is_reward_model(model):
+        return model.score(hidden.states[forest.leaf])  # type: ignore[operator]
+    return language_head(model).logits(hidden.states[forest.parent[forest.target]])
+
+
+# What can be scored at all
+
+
+def _is_reward_model(model: Any) -> bool:
+    return model.get_output_embeddings() is None
+
+
+def _require_scorable(model: Any, inner: Any) -> None:
+    adapters = getattr(model, "peft_config", {}).values()
+    if any(adapter.is_prompt_learning for adapter in adapters):
+        raise UserError(
+            "adapters that add virtual tokens (prompt or prefix tuning) cannot run on a forest",
+            where="peft_config",
+            fix="use LoRA",
+        )
+    if _is_reward_model(inner) and not isinstance(getattr(inner, "score", None), nn.Module):
+        raise UserError(
+            f"{type(inner).__name__} has no language head and no reward head",
+            where="model",
+            fix="load it with AutoModelForCausalLM or AutoModelForSequenceClassification",
+        )
+
+
+def _require_causal(model: Any, rows: list[Tensor]) -> None:
+    """Two completions of one prompt must give the prompt the same logits."""
+    one, other = (row[:PROMPT].detach() for row in rows[:2])
+    if _logit_error(one, other) > 0.1:
+        raise UserError(
+            f"in this '{model.config.model_type}' model a token sees the tokens after it: it is no causal LM",
+            where="model",
+            fix="set is_decoder in its config, or use a causal language model",
+        )
+
+
+# Errors
+
+
+def _logit_error(found: Tensor, expected: Tensor) -> float:
+    """`|found - expected| / |expected|` over all rows; several columns are centred first."""
+    if expected.shape[-1] > 1:
+        found, expected = (logits - logits.mean(-1, keepdim=True) for logits in (found, expected))
+    return _relative([found], [expected])
+
+
+def _relative(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> float:
+    """The same over a list of tensors together, where None is zero."""
+    difference = size = 0.0
+    for a, b in zip(found, expected, strict=True):
+        if b is not None:
+            size += _square(b)
+            difference += _square(b if a is None else a - b)
+        elif a is not None:
+            difference += _square(a)
+    return math.sqrt(difference / size) if size else math.sqrt(difference)
+
+
+def _square(values: Tensor) -> float:
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
+
+
+def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
+    """Through `backward`, since reentrant checkpointing allows nothing else; `.grad` stays as it was."""
+    before = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    try:
+        loss.backward()
+        return [parameter.grad for parameter in parameters]
+    finally:
+        for parameter, gradient in zip(parameters, before, strict=True):
+            parameter.grad = gradient
+
+
+# The model as the comparison needs it
+
+
+def _accelerators(model: nn.Module) -> list[torch.device]:
+    return list({p.device for p in model.parameters() if p.device.type == "cuda"})
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """In training mode, where gradient checkpointing is on."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train()
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+@contextmanager
+def _without_noise(model: nn.Module) -> Iterator[None]:
+    """Without dropout, layer dropout and router jitter, which separate runs would draw differently."""
+    noisy = [
+        (module, name, value)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, float)
+        and value > 0
+        and ("drop" in name or "jitter" in name or (isinstance(module, _Dropout) and name == "p"))
+    ]
+    with _patched([(module, name, 0.0) for module, name, _ in noisy]):
+        yield
+
+
+_Dropout = nn.modules.dropout._DropoutNd
+
+
+@contextmanager
+def _short_rules(model: Any, max_length: int | None) -> Iterator[None]:
+    """Rules of distance bite within the check, if sequences of `max_length` can meet them at all."""
+    owners = [*model.modules(), *configs(model)]
+    changes = [
+        (owner, name, SHRUNK)
+        for owner in owners
+        for name in LENGTH_RULES
+        if isinstance(value := vars(owner).get(name), int)
+        and value > SHRUNK
+        and (max_length is None or max_length > value)
+    ]
+    with _patched(changes):
+        yield
+
+
+@contextmanager
+def _patched(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+@contextmanager
+def _counted(layers: list[nn.Module]) -> Iterator[list[nn.Module]]:
+    """Collects the layers that are called."""
+    calls: list[nn.Module] = []
+    handles = [layer.register_forward_hook(lambda layer, *_: calls.append(layer)) for layer in layers]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# What is said
+
+
+def _reason(tier: Tier, errors: _Errors, tried: dict[str, str]) -> str:
+    exact = f"forest equals separate runs: {errors.text}"
+    failed = [f"{name} gave {text}" for name, text in tried.items() if name != tier]
+    return "; ".join([exact, *failed])
+
+
+def _notes(inner: Any, max_length: int | None) -> tuple[str, ...]:
+    """Rules that depend on the longest sequence of a batch, so that no way of batching is exact."""
+    rope = getattr(inner.config.get_text_config(), "rope_parameters", None) or {}
+    if rope.get("rope_type") not in ("longrope", "dynamic"):
+        return ()
+    limit = (
+        rope.get("original_max_position_embeddings") or inner.config.get_text_config().max_position_embeddings
+    )
+    if max_length is not None and max_length <= limit:
+        return ()
+    return (
+        f"beyond {limit} tokens its {rope['rope_type']} positions follow the longest sequence of a batch",
+    )
+
+
+def _without_attention_dropout(inner: nn.Module) -> tuple[str, ...]:
+    """Attention dropout is zero from here on: branches would share the mask of their prompt."""
+    rates = {rate for layer in attention_layers(inner) for rate in _set_dropout_to_zero(layer)}
+    return (f"attention dropout {max(rates):g} set to 0",) if rates else ()
+
+
+def _set_dropout_to_zero(layer: Any) -> list[float]:
+    rates = []
+    for name, value in list(vars(layer).items()):
+        if "drop" in name and isinstance(value, float) and value > 0:
+            rates.append(value)
+            setattr(layer, name, 0.0)
+    for name, child in layer.named_children():
+        if isinstance(child, nn.Dropout) and child.p > 0 and not name.startswith("resid"):
+            rates.append(child.p)
+            child.p = 0.0
+    return rates
