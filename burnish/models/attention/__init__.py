@@ -44,6 +44,7 @@ def forest_attention(
     """What transformers calls in every attention layer. Never degrades silently: it raises instead."""
     if forest is None or attention_mask is not None:
         raise RuntimeError("attention over a forest needs the `forest` keyword and no mask")
+    forest.attention_calls += 1
     rules = Rules(scaling or query.shape[-1] ** -0.5, sliding_window, softcap, s_aux, position_bias)
     return dense_attention(query, key, value, forest, rules), None
 
