@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -94,7 +95,7 @@ def main(words: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         return report(error)
 
 

@@ -110,10 +110,12 @@ def _scalar(text: str, annotation: str, kinds: tuple[str, ...]) -> Any:
 
 
 def _whole(text: str) -> int:
+    if text.lstrip("+-").isdigit():
+        return int(text)
     number = float(text)
-    if number != int(number):
+    if not number.is_integer():
         raise ValueError(text)
-    return int(text) if text.lstrip("+-").isdigit() else int(number)
+    return int(number)
 
 
 NUMBERS: dict[str, Callable[[str], Any]] = {"int": _whole, "float": float}

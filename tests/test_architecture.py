@@ -1,0 +1,114 @@
+"""The rules of the house, on all of it: dependencies point one way, files and functions stay small."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "burnish").rglob("*.py"))
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+BASE = {"errors", "options"}
+"""Modules at the top of the package that everyone may know."""
+
+MAY_IMPORT = {
+    "data": {"data"},
+    "losses.output": set(),
+    "losses": {"data", "losses", "losses.output"},
+    "models": {"data", "models", "losses.output"},
+    "rollout": {"data", "models", "rollout"},
+    "engine": {"data", "models", "losses.output", "engine"},
+    "methods": {"data", "models", "losses", "losses.output", "engine", "rollout"},
+    "demo": {"data", "models", "losses", "losses.output", "engine", "rollout", "methods", "pipeline", "demo"},
+    "pipeline": {"data", "models", "losses", "losses.output", "engine", "rollout", "methods", "pipeline"},
+    "cli": {
+        "data",
+        "models",
+        "losses",
+        "losses.output",
+        "engine",
+        "rollout",
+        "methods",
+        "pipeline",
+        "demo",
+        "cli",
+    },
+}
+
+
+def part_of(module: str) -> str:
+    """`burnish.losses.output` gives `losses.output`, any other module its folder."""
+    inside = module.split(".")[1:]
+    return "losses.output" if inside[:2] == ["losses", "output"] else (inside or [""])[0]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports from, anywhere in it; `from burnish.models import score` names both."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write the whole name of the module"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own_modules(path: Path) -> set[str]:
+    modules = {module_of(file) for file in FILES}
+    return {name for name in imports(path) if name in modules and name not in ("burnish", module_of(path))}
+
+
+INSIDE = [path for path in FILES if path.parent != ROOT / "burnish"]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=name)
+def test_a_folder_knows_only_those_below_it(path):
+    part = part_of(module_of(path))
+    assert part in MAY_IMPORT, f"say in MAY_IMPORT what {part} may know"
+    for module in own_modules(path):
+        package_of_a_known_part = module == "burnish.losses" and "losses.output" in MAY_IMPORT[part]
+        known = part_of(module) in MAY_IMPORT[part] | BASE or package_of_a_known_part
+        assert known, f"{part} must not know {module}"
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=name)
+def test_methods_never_know_each_other(path):
+    if part_of(module_of(path)) == "methods":
+        assert not {module for module in own_modules(path) if module.startswith("burnish.methods.")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_only_the_engine_knows_the_trainer(path):
+    if part_of(module_of(path)) != "engine":
+        assert not {module for module in imports(path) if module in TRAINER_MODULES}
+
+
+TRAINER_MODULES = {"transformers.Trainer", "transformers.trainer", "transformers.trainer.Trainer"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_files_and_functions_are_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"
+
+
+def test_the_base_knows_nobody():
+    for module in BASE:
+        path = ROOT / "burnish" / f"{module}.py"
+        assert not {name for name in own_modules(path) if part_of(name) not in BASE}
