@@ -1,7 +1,7 @@
 """Rows as trees: a prompt and its completions, first as text, then as token ids.
 
-    row (dict) -> Example -> TokenizedExample -> Forest
-                  text       token ids           packed tensors
+row (dict) -> Example -> TokenizedExample -> Forest
+              text       token ids           packed tensors
 """
 
 from __future__ import annotations
@@ -29,6 +29,25 @@ class Example:
     columns: dict[str, Any] = field(default_factory=dict)  # margin, label, tools, ...
     row: int = -1  # index of the row in its dataset, for messages
 
+    @property
+    def splits(self) -> bool:
+        """Whether there is a seam: a prompt, or completions that must not share one."""
+        return bool(self.prompt) or len(self.completions) > 1
+
+    @staticmethod
+    def language(row: Mapping[str, Any]) -> Example | TokenizedExample:
+        """Read a row of a language modeling dataset: text, messages, prompt + completion, or token ids."""
+        from burnish.data import formats  # formats build examples
+
+        return formats.read_row(row, formats.LANGUAGE)
+
+    @staticmethod
+    def preference(row: Mapping[str, Any]) -> Example | TokenizedExample:
+        """Read a row of a preference dataset: a prompt (may be implicit) with (chosen, rejected)."""
+        from burnish.data import formats
+
+        return formats.read_row(row, formats.PREFERENCE)
+
 
 @dataclass(frozen=True)
 class TokenizedExample:
@@ -51,9 +70,7 @@ class TokenizedExample:
     @property
     def trained_tokens(self) -> int:
         """Tokens that have a score: trained, and with a token before them to be predicted from."""
-        return sum(
-            sum(mask[0 if self.prompt else 1 :]) for mask in self.trained
-        )
+        return sum(sum(mask[0 if self.prompt else 1 :]) for mask in self.trained)
 
     @property
     def pairs(self) -> int:

@@ -1,0 +1,54 @@
+"""What became of the rows of a dataset in preparation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SHOWN_ROWS = 5
+
+
+@dataclass
+class Tally:
+    """How many rows, and the first of them."""
+
+    count: int = 0
+    rows: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.rows))
+        more = ", …" if self.count > len(self.rows) else ""
+        return f"{self.count} (row{'s' if self.count > 1 else ''} {shown}{more})"
+
+
+@dataclass
+class PreparationReport:
+    """Counts of rows and tokens. `kept + sum of dropped == read`, always."""
+
+    name: str = "dataset"
+    read: int = 0
+    kept: int = 0
+    dropped: dict[str, Tally] = field(default_factory=dict)  # by reason
+    warnings: dict[str, Tally] = field(default_factory=dict)  # kept rows that look wrong
+    truncated: int = 0
+    tokens: int = 0  # in the forest: a prompt once
+    trained_tokens: int = 0
+    longest: int = 0  # tokens of the longest kept example
+
+    @property
+    def dropped_rows(self) -> int:
+        return sum(tally.count for tally in self.dropped.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        share = f" ({self.trained_tokens / self.tokens:.0%})" if self.tokens else ""
+        lines = [
+            f"{self.name}: {self.kept:,} of {self.read:,} rows kept, {self.truncated:,} truncated; "
+            f"{self.tokens:,} tokens, {self.trained_tokens:,} of them trained{share}; "
+            f"longest example {self.longest:,} tokens"
+        ]
+        lines += [f"  dropped, {reason}: {tally}" for reason, tally in self.dropped.items()]
+        lines += [f"  warning, {reason}: {tally}" for reason, tally in self.warnings.items()]
+        return "\n".join(lines)

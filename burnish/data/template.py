@@ -1,0 +1,176 @@
+"""Chats as text: the model's template, and where in its text each turn is.
+
+A turn is located by rendering the conversation's beginnings, never by searching for its content:
+
+    full                           <user>hi<end><assistant>hello<end><user>bye<end>
+    messages[:1], to be continued  <user>hi<end><assistant>                              a turn starts here
+    messages[:2]                   <user>hi<end><assistant>hello<end>                    and stops here
+
+So it works for any template, and the generation prompt is outside the turn and the end-of-turn token inside,
+as in generation. Some templates render a beginning differently from the whole (they drop the reasoning of
+earlier turns, or write the system prompt into the last user turn). There, a second rendering of the whole,
+with a placeholder in the turn, shows what surrounds it. If neither settles it, the row is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from burnish.data.encode import common_prefix
+from burnish.data.example import Message
+from burnish.errors import UserError, shorten
+
+Render = Callable[[Sequence[Message], bool], str]
+"""Messages, and whether an assistant turn is to follow, to text."""
+
+PLACEHOLDER = "\N{WHITE SQUARE}completion\N{WHITE SQUARE}"
+
+
+def chat_renderer(tokenizer: Any, tools: Any = None, **template_kwargs: Any) -> Render:
+    """The tokenizer's chat template as a function; raises `UserError` if there is none or it refuses a chat."""
+
+    def render(messages: Sequence[Message], generation_prompt: bool) -> str:
+        try:
+            return tokenizer.apply_chat_template(
+                list(messages),
+                tools=tools or None,
+                tokenize=False,
+                add_generation_prompt=generation_prompt,
+                **template_kwargs,
+            )
+        except Exception as error:  # templates are programs; they raise anything
+            raise _refused(tokenizer, messages, error) from error
+
+    return render
+
+
+def _refused(tokenizer: Any, messages: Sequence[Message], error: Exception) -> UserError:
+    if not tokenizer.chat_template:
+        return UserError(
+            "the tokenizer has no chat template, and the rows are chats",
+            fix="set chat_template_path to a model or a .jinja file, or assign tokenizer.chat_template",
+        )
+    roles = ", ".join(str(message.get("role")) for message in messages)
+    return UserError(
+        f"the chat template refuses this conversation: {str(error) or type(error).__name__} (roles: {roles})",
+        fix="reorder or merge the messages as the template wants them, or use another chat template",
+    )
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A chat and its rendering. Positions are characters of `text`."""
+
+    messages: list[Message]
+    render: Render
+
+    @cached_property
+    def text(self) -> str:
+        return self.render(self.messages, False)
+
+    def assistant_turns(self) -> list[tuple[int, int]]:
+        """`[start, stop)` of every assistant turn: without its generation prompt, with its end."""
+        turns = [i for i, message in enumerate(self.messages) if message["role"] == "assistant"]
+        spans = [(self.start(i), self.stop(i)) for i in turns]
+        for turn, (start, stop) in zip(turns, spans, strict=True):
+            if start >= stop and self.messages[turn].get("content"):
+                raise UserError(
+                    f"the chat template leaves out message {turn}: {shorten(self.messages[turn]['content'])}",
+                    fix="use another chat template, or remove the message",
+                )
+        return spans
+
+    def start(self, turn: int) -> int:
+        """Where the model begins to write message `turn`: after the generation prompt."""
+        found = self._start_by_prefix(turn)
+        return self._start_by_surroundings(turn) if found is None else found
+
+    def stop(self, turn: int) -> int:
+        """Where message `turn` ends, its end-of-turn token included."""
+        if turn == len(self.messages) - 1:
+            return len(self.text)
+        before = self.render(self.messages[: turn + 1], False)
+        return len(before) if self.text.startswith(before) else self._stop_by_surroundings(turn)
+
+    # Beginnings of the chat
+
+    def _start_by_prefix(self, turn: int) -> int | None:
+        if turn == 0:  # templates do not render an empty chat
+            return None
+        opened = self.render(self.messages[:turn], True)
+        if self.text.startswith(opened):
+            return len(opened)
+        before = self.render(self.messages[:turn], False)
+        if not self.text.startswith(before):
+            return None
+        # The chat's own turn has less than the generation prompt: an empty reasoning block, mostly.
+        return self._clean_cut(len(before), common_prefix(opened, self.text))
+
+    def _clean_cut(self, floor: int, position: int) -> int:
+        """The last place in `[floor, position]` after white space or a closing bracket; else `position`.
+
+        Two texts may go on alike for a few letters by chance, as `<think>` and `<tool_call>` do.
+        """
+        for cut in range(position, floor, -1):
+            if self.text[cut - 1].isspace() or self.text[cut - 1] in CLOSING:
+                return cut
+        return position
+
+    # What surrounds the turn
+
+    def _start_by_surroundings(self, turn: int) -> int:
+        head, _ = self._surroundings(turn)
+        prompt = self._generation_prompt(turn)
+        start = head.rfind(prompt) + len(prompt) if prompt and prompt in head else len(head)
+        if self.text[:start] != head[:start]:
+            at = common_prefix(self.text, head)
+            raise self._unsettled(turn, "starts", head[at:], self.text[at:])
+        return start
+
+    def _stop_by_surroundings(self, turn: int) -> int:
+        _, tail = self._surroundings(turn)
+        if not self.text.endswith(tail):
+            at = common_prefix(self.text[::-1], tail[::-1])
+            raise self._unsettled(turn, "stops", tail[: len(tail) - at], self.text[: len(self.text) - at])
+        content_stop = len(self.text) - len(tail)
+        alone = self.render([*self.messages[:turn], self._placeholder(turn)], False)
+        end_of_turn = common_prefix(alone.rpartition(PLACEHOLDER)[2], tail)
+        return self._clean_cut(content_stop, content_stop + end_of_turn)
+
+    def _surroundings(self, turn: int) -> tuple[str, str]:
+        """The text before and after the content of message `turn`, from the chat with a placeholder there."""
+        messages = [*self.messages[:turn], self._placeholder(turn), *self.messages[turn + 1 :]]
+        pieces = self.render(messages, False).split(PLACEHOLDER)
+        if len(pieces) != 2:
+            raise UserError(
+                f"the chat template writes message {turn} {len(pieces) - 1} times",
+                fix="use a chat template that writes every assistant message once",
+            )
+        return pieces[0], pieces[1]
+
+    def _placeholder(self, turn: int) -> Message:
+        return {"role": self.messages[turn]["role"], "content": PLACEHOLDER}
+
+    def _generation_prompt(self, turn: int) -> str:
+        if turn == 0:
+            return ""
+        before, opened = (self.render(self.messages[:turn], opening) for opening in (False, True))
+        return opened[len(before) :] if opened.startswith(before) else ""
+
+    def _unsettled(self, turn: int, edge: str, expected: str, found: str) -> UserError:
+        if edge == "stops":
+            expected, found = expected[-TAIL:], found[-TAIL:]
+        return UserError(
+            f"cannot tell where message {turn} {edge}: alone the chat template writes {expected[:TAIL]!r} "
+            f"there, in the whole chat {found[:TAIL]!r}",
+            fix="use a chat template that writes a turn the same way whatever surrounds it",
+        )
+
+
+TAIL = 40
+"""Characters shown of two renderings that diverge."""
+
+CLOSING = frozenset(">]")

@@ -1,0 +1,157 @@
+"""Examples to token ids, a batch at a time.
+
+Every branch (prompt and one completion) is one text, tokenized once. The prompt of an example is what all its
+branches have in common up to where the first completion begins; a token that straddles the seam belongs to
+the completions, and so does whatever the branches tokenize differently before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from burnish.data.encode import Encoded, common_prefix, encode
+from burnish.data.example import Example, Text, TokenizedExample
+from burnish.data.formats import TEMPLATE_COLUMNS
+from burnish.data.options import PreparationOptions
+from burnish.data.template import Conversation, chat_renderer
+from burnish.errors import UserError
+
+Span = tuple[int, int]
+"""`[start, stop)` in characters."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One completion with its prompt, as one text."""
+
+    text: str
+    completion: int | None  # character where the completion begins; None: it is all there is
+    spans: list[Span] | None  # what may be trained of it; None: all
+
+    @property
+    def aligned(self) -> bool:
+        """Whether characters must be found among the tokens."""
+        return self.completion is not None or self.spans is not None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An example as texts, ready for the tokenizer."""
+
+    example: Example
+    branches: list[Branch]
+    chat: bool
+
+
+def tokenize(
+    examples: Sequence[Example], tokenizer: Any, options: PreparationOptions
+) -> list[TokenizedExample]:
+    """Tokenize a batch of examples, without truncation. Raises `UserError` naming the row."""
+    drafts = [_draft(example, tokenizer, options) for example in examples]
+    encoded = _encode_all(drafts, tokenizer)
+    return [_assemble(draft, encoded, options) for draft in drafts]
+
+
+def in_row(error: UserError, row: int) -> UserError:
+    """The same error, naming the row."""
+    where = f"row {row}" + (f", {error.where}" if error.where else "")
+    return UserError(error.what, where=where, fix=error.fix)
+
+
+# Text
+
+
+def _draft(example: Example, tokenizer: Any, options: PreparationOptions) -> Draft:
+    chat = not isinstance(example.completions[0], str)
+    try:
+        if chat:
+            branches = [_chat_branch(example, c, tokenizer, options) for c in example.completions]
+        else:
+            branches = [_plain_branch(example, c, tokenizer, options) for c in example.completions]
+    except UserError as error:
+        raise in_row(error, example.row) from error.__cause__
+    return Draft(example, branches, chat)
+
+
+def _plain_branch(example: Example, completion: Text, tokenizer: Any, options: PreparationOptions) -> Branch:
+    assert isinstance(example.prompt, str) and isinstance(completion, str)
+    if options.assistant_only_loss:
+        raise UserError(
+            "assistant_only_loss needs chats, and this row is plain text",
+            fix="set assistant_only_loss to false, or make the rows lists of messages",
+        )
+    eos = options.eos_token or tokenizer.eos_token or ""
+    ending = "" if completion.endswith(eos) else eos
+    return Branch(example.prompt + completion + ending, len(example.prompt) if example.splits else None, None)
+
+
+def _chat_branch(example: Example, completion: Text, tokenizer: Any, options: PreparationOptions) -> Branch:
+    assert not isinstance(completion, str)
+    prompt = [] if isinstance(example.prompt, str) else example.prompt
+    template_kwargs = {**options.chat_template_kwargs, **example.columns.get("chat_template_kwargs", {})}
+    render = chat_renderer(tokenizer, example.columns.get("tools"), **template_kwargs)
+    conversation = Conversation([*prompt, *completion], render)
+    if not conversation.messages:
+        return Branch("", None, None)
+    start = (
+        conversation.start(len(prompt))
+        if prompt and completion
+        else len(conversation.text) * (not completion)
+    )
+    spans = conversation.assistant_turns() if options.assistant_only_loss else None
+    return Branch(conversation.text, start if example.splits else None, spans)
+
+
+# Tokens
+
+
+def _encode_all(drafts: list[Draft], tokenizer: Any) -> dict[int, Encoded]:
+    """Every branch of every draft, by `id(branch)`; one call of the tokenizer for each kind of text."""
+    encoded: dict[int, Encoded] = {}
+    for chat in (False, True):
+        for aligned in (False, True):
+            batch = [b for d in drafts if d.chat == chat for b in d.branches if b.aligned == aligned]
+            texts = [branch.text for branch in batch]
+            for branch, result in zip(
+                batch, encode(tokenizer, texts, add_special_tokens=not chat, aligned=aligned), strict=True
+            ):
+                encoded[id(branch)] = result
+    return encoded
+
+
+def _assemble(draft: Draft, encoded: dict[int, Encoded], options: PreparationOptions) -> TokenizedExample:
+    example = draft.example
+    rows = [encoded[id(branch)] for branch in draft.branches]
+    starts = [0] * len(rows)
+    if options.trains_completion_only(example):
+        starts = [_start(row, branch) for row, branch in zip(rows, draft.branches, strict=True)]
+    shared = min(starts)
+    for row in rows[1:]:
+        shared = min(shared, common_prefix(rows[0].ids[:shared], row.ids[:shared]))
+    masks = [
+        _mask(row, branch, start) for row, branch, start in zip(rows, draft.branches, starts, strict=True)
+    ]
+    return TokenizedExample(
+        rows[0].ids[:shared],
+        [row.ids[shared:] for row in rows],
+        [mask[shared:] for mask in masks],
+        {name: value for name, value in example.columns.items() if name not in TEMPLATE_COLUMNS},
+        example.row,
+    )
+
+
+def _start(row: Encoded, branch: Branch) -> int:
+    return 0 if branch.completion is None else row.tokens_before(branch.completion)
+
+
+def _mask(row: Encoded, branch: Branch, start: int) -> list[bool]:
+    """What is trained: from token `start` on, and inside the spans where there are spans."""
+    if branch.spans is None:
+        return [False] * start + [True] * (len(row.ids) - start)
+    mask = [False] * len(row.ids)
+    for span_start, span_stop in branch.spans:
+        first, last = max(start, row.tokens_before(span_start)), row.tokens_before(span_stop)
+        mask[first:last] = [True] * (last - first)
+    return mask
