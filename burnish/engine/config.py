@@ -40,6 +40,7 @@ class EngineConfig(TrlOptions, TrainingArguments):
     model_init_kwargs: dict[str, Any] | str | None = described(
         None, "Arguments of `from_pretrained`, where the model is given by name."
     )
+    trust_remote_code: bool = described(False, "Run model code that comes with the checkpoint.")
     disable_dropout: bool = described(False, "Turn off all dropout of the model.")
     tokens_per_forward: int | None = described(
         None, "Token budget of one forward and backward. Unset: what fits into memory. Never changes the result."

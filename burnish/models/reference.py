@@ -28,7 +28,7 @@ class Reference:
 
     def __init__(self, kind: str, model: nn.Module | None, as_reference: Callable[[], AbstractContextManager]) -> None:
         self.kind = kind
-        self._model = model  # None: the policy itself, within `as_reference`
+        self.model = model  # None: the policy itself, within `as_reference`
         self._as_reference = as_reference
 
     @staticmethod
@@ -47,6 +47,16 @@ class Reference:
         return Reference("frozen adapter", None, lambda: substituted(policy, frozen))
 
     @property
+    def why(self) -> str:
+        """The reason for this kind of reference."""
+        return {
+            "given": "ref_model",
+            "adapter off": "the model under the adapter is the reference, on the same forest",
+            "frozen adapter": "training continues an adapter, so a copy of it is the reference",
+            "precomputed": "all weights change, so rows are scored before step 1",
+        }[self.kind]
+
+    @property
     def is_live(self) -> bool:
         """Whether it can score any forest at any time; otherwise rows must have been scored before step 1."""
         return self.kind != "precomputed"
@@ -61,7 +71,7 @@ class Reference:
     @torch.no_grad()
     def score(self, policy: nn.Module, forest: Forest) -> Tensor:  # float[B]
         """Score `forest` now. For a precomputed reference this is right only before step 1."""
-        model = self._model if self._model is not None else policy
+        model = self.model if self.model is not None else policy
         training = model.training
         model.eval()
         try:

@@ -1,0 +1,211 @@
+"""Putting a trainer together from what a person gives: a model or its name, a config, rows, an adapter."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
+from burnish.data.options import PreparationOptions
+from burnish.data.prepare import prepare
+from burnish.data.source import load_source
+from burnish.engine.config import EngineConfig
+from burnish.errors import UserError, nearest
+from burnish.models.forward import inner_model
+from burnish.models.load import Task, load_model, load_tokenizer
+from burnish.models.precision import fast_bfloat16
+
+logger = logging.getLogger("burnish")
+
+
+class Built(NamedTuple):
+    model: nn.Module
+    name: str  # folder or hub id the model came from; empty if unknown
+    adapter_is_fresh: bool  # an adapter was put on here, so switching it off gives the model as it was
+
+
+def config_for(config_class: type[EngineConfig], args: Any, model: Any) -> Any:
+    """The method's config: as given, made from plain `TrainingArguments`, or all defaults."""
+    if args is None:
+        name = model if isinstance(model, str) else getattr(model.config, "_name_or_path", "")
+        return config_class(output_dir=f"{Path(name).name or 'model'}-{config_class.__name__.removesuffix('Config')}")
+    if isinstance(args, config_class):
+        return args
+    if isinstance(args, TrainingArguments):
+        return config_class(**{k: v for k, v in args.to_dict().items() if k not in ("logging_dir", "push_to_hub_token")})
+    raise UserError(
+        f"expected a {config_class.__name__}, found a {type(args).__name__}",
+        where="args",
+        fix=f"pass burnish.{config_class.__name__}(...)",
+    )
+
+
+# Model
+
+
+def build_model(
+    model: str | nn.Module, task: Task, args: EngineConfig, peft_config: Any, quantization_config: Any
+) -> Built:
+    """Load the model if it is a name, put the adapter on, and store trained weights in float32."""
+    name = model if isinstance(model, str) else getattr(getattr(model, "config", None), "_name_or_path", "")
+    if isinstance(model, str):
+        kwargs = init_kwargs(args)
+        if quantization_config is not None:
+            kwargs["quantization_config"] = quantization_config
+        model = load_model(model, task, trained=peft_config is None, **kwargs)
+    elif args.model_init_kwargs:
+        raise UserError("the model is loaded already", where="model_init_kwargs", fix="pass the model by name")
+    has_adapter = hasattr(model, "get_base_model")
+    if peft_config is not None:
+        if has_adapter:
+            raise UserError("the model has an adapter already", where="peft_config", fix="merge it, or leave this out")
+        model = _with_adapter(model, task, peft_config)
+    _store_trained_weights_in_float32(model)
+    if args.disable_dropout:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+    return Built(model, name, peft_config is not None)
+
+
+def init_kwargs(args: EngineConfig) -> dict[str, Any]:
+    """`model_init_kwargs` as a dict, also where it was written as JSON."""
+    given = args.model_init_kwargs or {}
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError as error:
+            raise UserError(f"not JSON: {error}", where="model_init_kwargs", fix='write {"name": value}') from error
+    return {"trust_remote_code": args.trust_remote_code, **given}
+
+
+def _with_adapter(model: nn.Module, task: Task, peft_config: Any) -> nn.Module:
+    from peft import get_peft_model, prepare_model_for_kbit_training
+
+    if getattr(peft_config, "task_type", None) is None:
+        peft_config.task_type = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}[task]
+    if task == "reward":  # the head is new: it is trained and saved whatever the adapter covers
+        kept = set(getattr(peft_config, "modules_to_save", None) or ())
+        peft_config.modules_to_save = sorted(kept | {"score"})
+    if getattr(model, "is_quantized", False):
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    return get_peft_model(model, peft_config)
+
+
+def _store_trained_weights_in_float32(model: nn.Module) -> None:
+    """A 16-bit weight cannot take an update below 1/256 of it. Float64 models stay as they are."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
+
+
+def compute_dtype(model: nn.Module, args: EngineConfig) -> torch.dtype | None:
+    """What forwards compute in; None: in what is stored, or in what FSDP or DeepSpeed is told."""
+    if args.fsdp or args.deepspeed or args.fp16:
+        return None
+    stored = next((p.dtype for p in inner_model(model).parameters() if p.is_floating_point()), torch.float32)
+    if stored == torch.float64 or args.bf16 is False:
+        return None
+    frozen_half = any(p.dtype == torch.bfloat16 for p in model.parameters() if not p.requires_grad)
+    return torch.bfloat16 if args.bf16 or frozen_half or fast_bfloat16(args.device) else None
+
+
+# Tokenizer
+
+
+def build_tokenizer(given: Any, name: str, args: EngineConfig) -> PreTrainedTokenizerBase:
+    tokenizer = given
+    if tokenizer is None:
+        if not name:
+            raise UserError("the model does not say where its tokenizer is", where="processing_class", fix="pass one")
+        tokenizer = load_tokenizer(name)
+    if args.chat_template_path:
+        tokenizer.chat_template = _chat_template(args.chat_template_path)
+    if args.eos_token is not None:
+        if args.eos_token not in tokenizer.get_vocab():
+            raise UserError(
+                f"{args.eos_token!r} is no token of this tokenizer.{nearest(args.eos_token, tokenizer.all_special_tokens)}",
+                where="eos_token",
+                fix="name a token of the vocabulary",
+            )
+        tokenizer.eos_token = args.eos_token
+    return tokenizer
+
+
+def _chat_template(path: str) -> str:
+    file = Path(path)
+    if file.is_dir() and (file / "chat_template.jinja").is_file():
+        file = file / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = load_tokenizer(path).chat_template
+    if template is None:
+        raise UserError("this tokenizer has no chat template", where=f"chat_template_path={path}", fix="give another")
+    return template
+
+
+def settle_special_tokens(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Batches are never padded, but saved reward models find their last token by the padding id."""
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    config = inner_model(model).config
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = tokenizer.pad_token_id
+
+
+# Rows
+
+
+def preparation_options(args: EngineConfig, method: dict[str, Any]) -> PreparationOptions:
+    return PreparationOptions(
+        **{
+            "max_length": args.max_length,
+            "truncation_mode": args.truncation_mode,
+            "eos_token": args.eos_token,
+            "num_proc": args.dataset_num_proc,
+            **method,
+        }
+    )
+
+
+def prepare_rows(
+    dataset: Any, read_row: Callable, tokenizer: Any, options: PreparationOptions, name: str
+) -> tuple[Dataset, Any]:
+    """Rows as token ids, and the report on what became of them (None if they were prepared before)."""
+    if not isinstance(dataset, Dataset):
+        dataset = load_source(dataset)
+    if PREPARED_COLUMNS <= set(dataset.column_names):
+        return dataset, None
+    prepared, report = prepare(dataset, read_row, tokenizer, options, name)
+    logger.info("%s", report)
+    return prepared, report
+
+
+def collate(rows: Sequence[dict[str, Any]]) -> list[TokenizedExample]:
+    return [TokenizedExample.from_row(row) for row in rows]
+
+
+def stack_rows(parts: Sequence[Tensor]) -> Tensor:
+    """Rows of micro-batches as one tensor, the shorter ones filled up with -100."""
+    if parts[0].dim() < 2:
+        return torch.cat(list(parts))
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, width - part.shape[1]), value=-100) for part in parts])
+
+
+# Saving
+
+
+def replace_pickled_arguments(output_dir: str, args: EngineConfig) -> None:
+    """Write the arguments as JSON instead of the pickle that transformers writes."""
+    (Path(output_dir) / "training_args.bin").unlink(missing_ok=True)
+    (Path(output_dir) / "training_args.json").write_text(args.to_json_string() + "\n", encoding="utf-8")

@@ -1,0 +1,173 @@
+"""What was decided before step 1, and why: one short table.
+
+Open questions (attention tier, token budget, checkpointing, dtype) are answered from the model, the
+machine and the data, in this order, and printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from burnish.models.certify import certify
+from burnish.models.forward import inner_model
+
+if TYPE_CHECKING:
+    from burnish.engine.trainer import Engine
+
+MEMORY_SHARE = 0.6
+"""Share of the free memory that activations may take."""
+
+CPU_TOKENS = 2048
+"""Most tokens of a forward on CPU: more gain no speed there, and caches are small."""
+
+GPU_TOKENS = 32768
+
+
+@dataclass
+class Plan:
+    """The decisions of a run; `rows` are (name, choice, reason)."""
+
+    tokens_per_forward: int
+    parameters_per_token: int  # weights that work on every token, for the count of operations
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def say(self, name: str, choice: str, reason: str = "") -> None:
+        self.rows.append((name, choice, reason))
+
+    def show(self) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("", "plan", "why", box=None, pad_edge=False, show_edge=False)
+        for name, choice, reason in self.rows:
+            table.add_row(f"[bold]{name}[/]", choice, f"[dim]{reason}[/]")
+        Console(highlight=False).print(table)
+
+
+def make_plan(engine: Engine) -> Plan:
+    model, args = engine.model, engine.args
+    inner = inner_model(model)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    tiers = None if args.tier == "auto" else [args.tier]
+    certificate = certify(model, tiers=tiers, max_length=args.max_length)
+    budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
+
+    plan = Plan(budget, _parameters_per_token(inner))
+    plan.say("model", f"{_name(inner)}, {_millions(total)} parameters", inner.config.model_type)
+    plan.say("trained", f"{_millions(trained)} ({trained / total:.1%})", _adapter(model))
+    plan.say("data", *_data(engine))
+    plan.say("dtype", *_dtype(engine, model))
+    tier, _, reason = certificate.line().removeprefix("attention: ").partition(" ")
+    plan.say("attention", tier, reason.strip("()"))
+    plan.say("tokens per forward", str(budget), why_budget)
+    plan.say("checkpointing", "on" if checkpoint else "off", why_checkpoint)
+    if reference := getattr(engine, "reference", None):
+        plan.say("reference", reference.kind, reference.why)
+    for note in args.compat_notes:
+        plan.say("note", note)
+    return plan
+
+
+def _memory(engine: Engine, inner: nn.Module) -> tuple[int, str, bool, str]:
+    """Token budget and checkpointing, from what a token's activations take and what is free."""
+    args = engine.args
+    per_token = activation_bytes(inner, engine.compute_dtype)
+    free = free_memory(args.device) * MEMORY_SHARE
+    longest = max((report.longest for report in engine.preparation_reports.values()), default=args.max_length or 1024)
+    fits = int(free / per_token)
+    checkpoint = bool(args.activation_checkpointing)
+    why_checkpoint = "as asked"
+    if args.checkpointing_is_open:
+        checkpoint = longest > fits
+        needed = f"the longest row takes about {longest * per_token / 2**30:.1f} GB of {free / 2**30:.1f} GB"
+        why_checkpoint = needed if checkpoint else f"it fits: {needed}"
+        args.activation_checkpointing = args.gradient_checkpointing = checkpoint
+    if checkpoint:
+        fits *= max(1, getattr(inner.config.get_text_config(), "num_hidden_layers", 1) // 4)
+    if args.tokens_per_forward is not None:
+        return args.tokens_per_forward, "as asked", checkpoint, why_checkpoint
+    most = CPU_TOKENS if args.device.type == "cpu" else GPU_TOKENS
+    budget = max(1, min(most, fits))
+    why = f"{budget * per_token / 2**30:.1f} GB of activations; the result is the same for any"
+    return budget, why, checkpoint, why_checkpoint
+
+
+def activation_bytes(inner: nn.Module, compute_dtype: torch.dtype | None) -> int:
+    """About what one token leaves behind for the backward: inputs of every norm, product and gate."""
+    config: Any = inner.config.get_text_config()
+    hidden = config.hidden_size
+    layers = getattr(config, "num_hidden_layers", 12)
+    wide = getattr(config, "intermediate_size", None) or 4 * hidden
+    wide *= getattr(config, "num_experts_per_tok", None) or 1
+    dtype = compute_dtype or next(inner.parameters()).dtype
+    bytes_each = torch.finfo(dtype).bits // 8 if dtype.is_floating_point else 2
+    return layers * (12 * hidden + 4 * wide) * bytes_each
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on `device`."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return min(int(line.split()[1]) * 1024, _container_limit())
+    return 8 * 2**30
+
+
+def _container_limit() -> int:
+    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    return int(limit) if limit.isdigit() else 2**63
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _parameters_per_token(inner: nn.Module) -> int:
+    embedded = {id(m.weight) for m in inner.modules() if isinstance(m, nn.Embedding)}
+    return sum(p.numel() for p in inner.parameters() if id(p) not in embedded)
+
+
+def _name(inner: nn.Module) -> str:
+    name = getattr(inner.config, "_name_or_path", "")
+    return Path(name).name or type(inner).__name__
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.1f}M" if count >= 1e5 else f"{count:,}"
+
+
+def _adapter(model: nn.Module) -> str:
+    configs = getattr(model, "peft_config", None)
+    if not configs:
+        return "full fine-tuning"
+    config = next(iter(configs.values()))
+    return f"{config.peft_type.value} adapter" + (f", rank {config.r}" if hasattr(config, "r") else "")
+
+
+def _data(engine: Engine) -> tuple[str, str]:
+    report = engine.preparation_reports.get("train")
+    if report is None:
+        return f"{len(engine.train_dataset or ())} rows", "prepared before"
+    return f"{report.kept} of {report.read} rows", str(report).replace("\n", " ")
+
+
+def _dtype(engine: Engine, model: nn.Module) -> tuple[str, str]:
+    def names(dtypes: set[torch.dtype]) -> str:
+        return ", ".join(sorted(str(d).removeprefix("torch.") for d in dtypes))
+
+    trained = {p.dtype for p in model.parameters() if p.requires_grad}
+    frozen = {p.dtype for p in model.parameters() if not p.requires_grad}
+    computed = str(engine.compute_dtype or next(iter(trained))).removeprefix("torch.")
+    stored = f"{names(trained)} weights" + (f" on a {names(frozen)} base" if frozen else "")
+    reason = "small updates are kept, and products run in the fast dtype"
+    return f"computes in {computed}, {stored}", reason if computed == "bfloat16" else "as stored"

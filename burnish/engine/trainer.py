@@ -1,0 +1,395 @@
+"""The engine: the one subclass of `transformers.Trainer`, under every method.
+
+What it changes of its base is how a step is made:
+
+    rows of a step -> micro-batches under a token budget -> Forest -> objective -> sums, counts -> gradient
+
+The loss of a step is one sum over all its micro-batches and ranks divided by one count, so the
+gradient does not depend on how the step was cut. Everything else (callbacks, schedules, trackers,
+checkpoints, hub, FSDP and DeepSpeed through Accelerate) is the base's.
+
+A method is a subclass that says how to read a row, what the loss is a mean over, and its objective.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+
+from burnish.data.example import Example, TokenizedExample
+from burnish.data.forest import Forest
+from burnish.data.packing import micro_batches
+from burnish.engine import assembly
+from burnish.engine.compat import check_arguments
+from burnish.engine.config import EngineConfig
+from burnish.engine.meter import Meter
+from burnish.engine.plan import Plan, make_plan
+from burnish.errors import UserError, nearest
+from burnish.losses.output import LossOutput
+from burnish.models.forward import inner_model
+from burnish.models.certify import certify
+from burnish.models.load import Task, load_model
+from burnish.models.precision import compute_in
+
+MOST_BAD_STEPS = 5
+"""Steps in a row whose gradient is not finite, before training stops."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The examples of one optimizer step, cut into micro-batches. Empty where another one stands for it."""
+
+    micro_batches: list[list[TokenizedExample]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.micro_batches))
+
+    def __contains__(self, name: str) -> bool:
+        return False  # the base asks for the names of tensors it could count
+
+    @property
+    def examples(self) -> Iterator[TokenizedExample]:
+        return itertools.chain.from_iterable(self.micro_batches)
+
+
+class Engine(Trainer):
+    """Base of all trainers. See `burnish.methods` for the ones to use."""
+
+    config_class: ClassVar[type[EngineConfig]] = EngineConfig
+    task: ClassVar[Task] = "causal"
+    read_row: ClassVar[Callable[[Mapping[str, Any]], Example | TokenizedExample]]
+    count_by: ClassVar[Literal["tokens", "examples"]] = "examples"
+
+    def __init__(
+        self,
+        model: str | nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        compute_loss_func: Any = None,
+        compute_metrics: Callable | None = None,
+        callbacks: list | None = None,
+        optimizers: tuple = (None, None),
+        optimizer_cls_and_kwargs: tuple | None = None,
+        preprocess_logits_for_metrics: Any = None,
+        peft_config: Any = None,
+        quantization_config: Any = None,
+        **method: Any,
+    ) -> None:
+        check_arguments(
+            {
+                "data_collator": data_collator,
+                "compute_loss_func": compute_loss_func,
+                "preprocess_logits_for_metrics": preprocess_logits_for_metrics,
+            }
+        )
+        if model is None:
+            raise UserError("no model was given", where="model", fix="pass a model, or the name of one")
+        args = assembly.config_for(self.config_class, args, model)
+        built = assembly.build_model(model, self.task, args, peft_config, quantization_config)
+        self.adapter_is_fresh = built.adapter_is_fresh
+        tokenizer = assembly.build_tokenizer(processing_class, built.name, args)
+        assembly.settle_special_tokens(built.model, tokenizer)
+        self.preparation_reports: dict[str, Any] = {}
+        super().__init__(
+            model=built.model,
+            args=args,
+            data_collator=assembly.collate,
+            train_dataset=self._prepared(train_dataset, tokenizer, args, "train"),
+            eval_dataset=self._prepared(eval_dataset, tokenizer, args, "eval"),
+            processing_class=tokenizer,
+            compute_metrics=compute_metrics,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
+        )
+        self.model_accepts_loss_kwargs = True  # or the base divides the loss once more
+        self.compute_dtype = assembly.compute_dtype(self.model, args)
+        self.plan: Plan | None = None
+        self._meter, self._eval_meter = Meter(), Meter()
+        self._bad_steps = 0
+        self.setup(**method)
+
+    # What a method says
+
+    def setup(self, **method: Any) -> None:
+        """Take the method's own arguments."""
+
+    def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
+        """The loss and metrics of a forest, as sums and counts."""
+        raise NotImplementedError
+
+    def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
+        """What `compute_metrics` gets of a forest: predictions and labels, a row per example."""
+        raise UserError(f"{type(self).__name__} has no predictions", where="compute_metrics", fix="leave it out")
+
+    def preparation(self, args: EngineConfig) -> dict[str, Any]:
+        """Options of the data preparation that differ from the shared ones."""
+        return {}
+
+    def completed(self, dataset: Any) -> Any:
+        """Prepared rows with the columns that only the model can add."""
+        return dataset
+
+    def bind(self, losses: Mapping[str, Callable], loss: str | Callable) -> Callable:
+        """A loss by name, or a function, with its keyword arguments filled from the config by name."""
+        if isinstance(loss, str):
+            if loss not in losses:
+                known = ", ".join(losses)
+                raise UserError(
+                    f"unknown loss {loss!r}.{nearest(loss, losses)}", where="loss_type", fix=f"one of: {known}"
+                )
+            loss = losses[loss]
+        options = [n for n, p in inspect.signature(loss).parameters.items() if p.default is not p.empty]
+        bound = {name: getattr(self.args, name) for name in options if hasattr(self.args, name)}
+        return lambda *scores: loss(*scores, **bound)
+
+    def weighted(self, losses: Mapping[str, Callable], names: Any, weights: list[float] | None) -> Callable:
+        """Several losses by name, added up with their weights (1 each by default)."""
+        names = names if isinstance(names, list) else [names]
+        weights = weights or [1.0] * len(names)
+        if len(weights) != len(names):
+            raise UserError(
+                f"{len(weights)} weights for {len(names)} losses", where="loss_weights", fix="give one weight a loss"
+            )
+        terms = [(self.bind(losses, name), weight) for name, weight in zip(names, weights, strict=True)]
+        return lambda *scores: sum(weight * loss(*scores) for loss, weight in terms)
+
+    def also(self, model: Any) -> nn.Module | None:
+        """A second model (a reference), by name or loaded, made ready for forests on the same device."""
+        if model is None:
+            return None
+        if model is self.model:
+            raise UserError("the reference is the model that is trained", where="ref_model", fix="leave it out")
+        if isinstance(model, str):
+            model = load_model(model, self.task, trained=False, **assembly.init_kwargs(self.args))
+        model.to(self.args.device).eval().requires_grad_(False)
+        certify(model, max_length=self.args.max_length)
+        compute_in(inner_model(model), self.compute_dtype)
+        return model
+
+    # Data
+
+    def _prepared(self, dataset: Any, tokenizer: Any, args: Any, name: str) -> Any:
+        if dataset is None:
+            return None
+        if isinstance(dataset, dict):
+            return {key: self._prepared(split, tokenizer, args, f"{name}_{key}") for key, split in dataset.items()}
+        options = assembly.preparation_options(args, self.preparation(args))
+        prepared, report = assembly.prepare_rows(dataset, type(self).read_row, tokenizer, options, name)
+        if report is not None:
+            self.preparation_reports[name] = report
+        return prepared
+
+    def _completed(self, dataset: Any) -> Any:
+        if isinstance(dataset, dict):
+            return {key: self._completed(split) for key, split in dataset.items()}
+        return None if dataset is None else self.completed(dataset)
+
+    def evaluate(self, eval_dataset: Any = None, *rest: Any, **kwargs: Any) -> dict[str, float]:
+        if eval_dataset is not None and not isinstance(eval_dataset, str):
+            eval_dataset = self._prepared(eval_dataset, self.processing_class, self.args, "eval")
+        self.get_ready()
+        eval_dataset = self._completed(eval_dataset) if not isinstance(eval_dataset, str) else eval_dataset
+        return super().evaluate(eval_dataset, *rest, **kwargs)
+
+    def predict(self, test_dataset: Any, *rest: Any, **kwargs: Any) -> Any:
+        dataset = self._prepared(test_dataset, self.processing_class, self.args, "test")
+        self.get_ready()
+        return super().predict(self._completed(dataset), *rest, **kwargs)
+
+    # A step
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        if self.train_dataset is None:
+            raise UserError("there are no rows to train on", where="train_dataset", fix="pass a dataset")
+        self.get_ready()
+        return super().train(*args, **kwargs)
+
+    def get_ready(self) -> Plan:
+        """Certify the model, decide what is open, score rows in advance. Done once, before the first forest."""
+        if self.plan is None:
+            self.plan = make_plan(self)
+            compute_in(inner_model(self.model), self.compute_dtype)
+            self.train_dataset = self._completed(self.train_dataset)
+            self.eval_dataset = self._completed(self.eval_dataset)
+            if self.is_world_process_zero():
+                self.plan.show()
+        return self.plan
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list[Step], Tensor | None]:
+        """All the examples of a step, cut anew into micro-batches, and the count their loss is divided by.
+
+        The base expects as many batches as it asked for, and synchronizes gradients on the last: that
+        one holds the whole step, the others are empty.
+        """
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        if not batches:
+            return [], None
+        examples = list(itertools.chain.from_iterable(batches))
+        count = sum(e.trained_tokens if self.count_by == "tokens" else 1 for e in examples)
+        total = self.accelerator.reduce(torch.tensor(float(count), device=device), "sum")
+        step = Step(self.cut(examples))
+        return [Step() for _ in batches[1:]] + [step], total
+
+    def cut(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:
+        """Micro-batches under the token budget; equally many on every rank, some of them empty."""
+        budget = self.get_ready().tokens_per_forward
+        cut = micro_batches(examples, budget)
+        if self.accelerator.num_processes > 1:  # ranks of a sharded model must run equally many forwards
+            most = int(self.accelerator.gather(torch.tensor([len(cut)], device=self.args.device)).max())
+            cut = micro_batches(examples, budget, at_least=most)
+            cut += [[] for _ in range(most - len(cut))]
+        return cut
+
+    def training_step(self, model: nn.Module, inputs: Step, num_items_in_batch: Tensor | None = None) -> Tensor:
+        """Forward and backward of every micro-batch of a step; the step's loss, for the log."""
+        model.train()
+        if callable(getattr(self.optimizer, "train", None)):
+            self.optimizer.train()  # schedule-free optimizers
+        loss = torch.zeros((), device=self.args.device)
+        for index, examples in enumerate(inputs.micro_batches):
+            last = index == len(inputs.micro_batches) - 1
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss += self._micro_batch(model, examples, num_items_in_batch)
+        self.state.num_input_tokens_seen += sum(map(logical_tokens, inputs.examples))
+        self._rows = [example.row for example in inputs.examples]
+        return loss
+
+    def _micro_batch(self, model: nn.Module, examples: list[TokenizedExample], count: Tensor | None) -> Tensor:
+        silent = not examples  # this rank ran out of examples: run one along, without weight
+        forest = Forest.pack(examples or [self.filler()]).to(self.args.device)
+        with self.compute_loss_context_manager():
+            loss, output = self.compute_loss(model, forest, return_outputs=True, num_items_in_batch=count)
+        if silent:
+            loss = loss * 0
+        else:
+            self._meter.add(output.metrics)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def filler(self) -> TokenizedExample:
+        """A row to run without weight, where another rank has one and this one has not."""
+        return TokenizedExample.from_row(self.train_dataset[0])
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Forest,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        """The loss of a forest as its share of the step's loss, and the `LossOutput` it comes from."""
+        output = self.objective(model, inputs)
+        count = output.loss.count if num_items_in_batch is None else num_items_in_batch
+        # Gradients (and logged losses) are averaged over ranks, and this is a sum over them.
+        loss = output.loss.total / count * self.accelerator.num_processes
+        return (loss, output) if return_outputs else loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """The gradient norm; where it is not finite, the step is not applied."""
+        grad_norm = super()._get_grad_norm(model, grad_norm)
+        if math.isfinite(float(grad_norm)):
+            self._bad_steps = 0
+            return grad_norm
+        self._bad_steps += 1
+        model.zero_grad(set_to_none=True)  # an optimizer leaves weights without gradient alone
+        rows = ", ".join(map(str, self._rows[:20])) + (" ..." if len(self._rows) > 20 else "")
+        message = f"step {self.state.global_step + 1} was not applied: its gradient is not finite (rows {rows})"
+        if self._bad_steps >= MOST_BAD_STEPS:
+            raise UserError(
+                f"{message}, the {self._bad_steps}th in a row",
+                fix="lower learning_rate, look at these rows, or compute in float32 with bf16=False",
+            )
+        assembly.logger.warning(message)
+        return grad_norm
+
+    # Evaluation and logs
+
+    def evaluation_loop(
+        self, dataloader: Any, description: str, *rest: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> EvalLoopOutput:
+        self.get_ready()
+        self._eval_meter = Meter()
+        output = super().evaluation_loop(dataloader, description, *rest, metric_key_prefix=metric_key_prefix, **kwargs)
+        metrics = self._eval_meter.read(self.accelerator)
+        assert output.metrics is not None
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})
+        return output
+
+    def prediction_step(
+        self, model: nn.Module, inputs: list, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[None, Tensor | None, Tensor | None]:
+        """Adds to the evaluation's sums and counts; its loss is exact over unequal batches."""
+        rows: list[tuple[Tensor, Tensor]] = []
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for examples in self._evaluated(inputs):
+                forest = Forest.pack(examples).to(self.args.device)
+                output = self.objective(model, forest)
+                self._eval_meter.add({"loss": output.loss, **output.metrics})
+                if not prediction_loss_only:
+                    rows.append(self.predictions(model, forest))
+        if not rows:
+            return None, None, None
+        predictions, labels = zip(*rows, strict=True)
+        return None, assembly.stack_rows(predictions), assembly.stack_rows(labels)
+
+    def _evaluated(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:
+        """Micro-batches of an evaluation batch, in order, without the rows that were repeated to fill up ranks."""
+        state = self.accelerator.gradient_state
+        if self.accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
+            first = self.accelerator.process_index * len(examples)
+            examples = examples[: max(0, state.remainder - first)]
+        budget, cut, tokens = self.get_ready().tokens_per_forward, [[]], 0  # type: ignore[var-annotated]
+        for example in examples:
+            if cut[-1] and tokens + example.length > budget:
+                cut.append([])
+                tokens = 0
+            cut[-1].append(example)
+            tokens += example.length
+        return cut if examples else []
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs.update(self._meter.read(self.accelerator))
+            logs["num_tokens"] = self.state.num_input_tokens_seen * self.accelerator.num_processes
+        super().log(logs, start_time)
+
+    # What the base would do with a batch of tensors
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        return inputs
+
+    def floating_point_ops(self, inputs: Step) -> float:
+        parameters = self.plan.parameters_per_token if self.plan else 0
+        return 6.0 * parameters * sum(example.length for example in inputs.examples)
+
+    def _track_num_input_tokens(self, inputs: Any) -> None:
+        """Counted in `training_step`."""
+
+    # Saving
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            assembly.replace_pickled_arguments(output_dir or self.args.output_dir, self.args)
+
+
+def logical_tokens(example: TokenizedExample) -> int:
+    """Tokens of an example's completions, each with its own copy of the prompt."""
+    return sum(len(example.prompt) + len(completion) for completion in example.completions)

@@ -1,0 +1,91 @@
+"""Supervised fine-tuning: raise the likelihood of the trained tokens.
+
+A row is a text, a chat, or a prompt with a completion. The loss is a mean over trained tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from burnish.data.example import Example
+from burnish.data.forest import Forest
+from burnish.engine.compat import SFTTrlOptions
+from burnish.engine.config import EngineConfig
+from burnish.engine.trainer import Engine
+from burnish.losses.likelihood import LIKELIHOOD_LOSSES
+from burnish.losses.output import LossOutput, Mean, Metric
+from burnish.models.score import Scores, score
+from burnish.options import described
+
+
+@dataclass
+class SFTConfig(SFTTrlOptions, EngineConfig):
+    """Options of `SFTTrainer`."""
+
+    learning_rate: float = described(2e-5, "The initial learning rate.")
+    loss_type: str = described(
+        "nll", "nll: maximum likelihood. dft: likelihood weighted by each token's own probability.", choices=["nll", "dft"]
+    )
+    completion_only_loss: bool | None = described(
+        None, "Train completions only. Unset: yes for rows with a prompt and a completion."
+    )
+    assistant_only_loss: bool = described(False, "Train the assistant's turns of a chat only.")
+    dataset_text_field: str = described("text", "The column of plain text.")
+
+
+class SFTTrainer(Engine):
+    """Supervised fine-tuning. `formatting_func` turns a row into text; `loss`: float[N] -> float[N] replaces `loss_type`."""
+
+    config_class = SFTConfig
+    read_row = staticmethod(Example.language)
+    count_by = "tokens"
+
+    def __init__(self, *args: Any, formatting_func: Callable[[Any], str] | None = None, **kwargs: Any) -> None:
+        self._formatting_func = formatting_func
+        super().__init__(*args, **kwargs)
+
+    def setup(self, loss: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.loss = self.bind(LIKELIHOOD_LOSSES, loss or self.args.loss_type)
+
+    def preparation(self, args: SFTConfig) -> dict[str, Any]:
+        names = ("completion_only_loss", "assistant_only_loss", "dataset_text_field")
+        return {name: getattr(args, name) for name in names}
+
+    def _prepared(self, dataset: Any, *rest: Any) -> Any:
+        if self._formatting_func is not None and hasattr(dataset, "column_names"):
+            write = self._formatting_func
+            dataset = dataset.map(lambda row: {"text": write(row)}, remove_columns=dataset.column_names)
+        return super()._prepared(dataset, *rest)
+
+    def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
+        wanted = self.args.token_metrics or not model.training
+        scores = score(model, forest, details=wanted, uniform=self.args.loss_type == "nll")
+        return LossOutput(Mean.of(self.loss(scores.logprob)), token_metrics(forest, scores))
+
+    def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
+        """The most likely tokens and the right ones: int[rows, longest], -100 where nothing is trained."""
+        details = score(model, forest, details=True).details
+        assert details is not None
+        return rows_of(forest, details.top), rows_of(forest, forest.tokens[forest.target])
+
+
+def token_metrics(forest: Forest, scores: Scores) -> dict[str, Metric]:
+    """Entropy in nats and top-1 accuracy of the trained tokens, where they were asked for."""
+    if scores.details is None:
+        return {}
+    hits = scores.details.top == forest.tokens[forest.target]
+    return {
+        "entropy": Mean.of(scores.details.entropy),
+        "mean_token_accuracy": Mean.of(hits.to(scores.logprob.dtype)),
+    }
+
+
+def rows_of(forest: Forest, values: Tensor) -> Tensor:  # int[N] -> int[B, longest]
+    """Per-token values as one row per branch, filled up with -100."""
+    counts = forest.trained_per_branch.tolist()
+    return torch.nn.utils.rnn.pad_sequence(list(values.split(counts)), batch_first=True, padding_value=-100)
