@@ -34,7 +34,7 @@ def load_rows(method: str, count: int, file: str | None = None) -> tuple[list[di
 
 
 def generated_rows(method: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Chats of the demo's notes and tickets, one to six turns, so that lengths differ as they do in real data."""
+    """Chats of the demo's notes and tickets, of one to six turns, so that lengths differ as in real data."""
     rng = random.Random(seed)
     rows = make_rows(seed, lessons=6 * count, preferences=count, held_out=0)
     lessons = iter(rows.lessons)
