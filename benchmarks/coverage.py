@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -41,14 +41,15 @@ Row = dict[str, Any]
 
 SIZES: dict[int, str] = {
     0: "pad_token_id num_nextn_predict_layers",
-    1: "bos_token_id n_shared_experts num_shared_experts moe_num_shared_experts first_k_dense_replace",
-    2: "eos_token_id num_key_value_heads num_kv_heads num_experts_per_tok num_experts_per_token moe_topk moe_k",
+    1: "bos_token_id n_shared_experts num_shared_experts moe_num_shared_experts first_k_dense_replace topk_group",
+    2: "eos_token_id num_key_value_heads num_kv_heads num_experts_per_tok num_experts_per_token moe_topk moe_k "
+    "n_group num_expert_group linear_num_key_heads",
     4: "num_hidden_layers n_layer n_layers num_layers encoder_layers decoder_layers num_decoder_layers "
     "num_encoder_layers num_attention_heads n_head n_heads num_heads encoder_attention_heads attention_heads "
-    "decoder_attention_heads num_decoder_attention_heads num_encoder_attention_heads "
-    "num_experts n_routed_experts num_local_experts moe_num_experts index_n_heads",
+    "decoder_attention_heads num_decoder_attention_heads num_encoder_attention_heads num_experts "
+    "n_routed_experts num_local_experts moe_num_experts index_n_heads linear_num_value_heads",
     8: "head_dim qk_rope_head_dim qk_nope_head_dim v_head_dim kv_lora_rank index_head_dim rotary_dim "
-    "attention_head_dim query_pre_attn_scalar kv_channels",
+    "attention_head_dim query_pre_attn_scalar kv_channels linear_key_head_dim linear_value_head_dim",
     16: "q_lora_rank moe_intermediate_size shared_expert_intermediate_size qk_head_dim",
     32: "hidden_size d_model n_embd emb_dim embedding_size embedding_dim word_embed_proj_dim",
     64: "intermediate_size ffn_dim decoder_ffn_dim encoder_ffn_dim ffn_hidden_size n_inner d_inner dff dim_ff "
@@ -60,7 +61,26 @@ SIZES: dict[int, str] = {
 
 SMALL = {name: value for value, names in SIZES.items() for name in names.split()}
 
-OVERRIDES: dict[str, dict[str, Any]] = {}
+HEAD_DIM: dict[str, Any] = {"head_dim": 8}
+MAMBA2: dict[str, Any] = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 16, "mamba_chunk_size": 8}
+
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "bamba": MAMBA2,
+    "dots1": {"moe_intermediate_size": 16, "n_routed_experts": 4},
+    "falcon_h1": {**MAMBA2, "mamba_d_ssm": 64},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 6},
+    "granitemoehybrid": MAMBA2,
+    "hunyuan_v1_dense": HEAD_DIM,
+    "hunyuan_v1_moe": HEAD_DIM,
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "state_size": 16, "n_groups": 2, "chunk_size": 8},
+    "ministral": HEAD_DIM,
+    "nemotron": {"num_key_value_heads": 2},
+    "reformer": {"axial_pos_embds": False},
+    "rembert": {"input_embedding_size": 16, "output_embedding_size": 32},
+    "xmod": {"default_language": "en_XX"},
+    "zaya": {"num_experts_per_tok": 1},
+}
 """What one type needs besides."""
 
 
@@ -82,6 +102,12 @@ def _shrunk(config: PreTrainedConfig) -> dict[str, Any]:
         settings["initializer_range"] = 0.2  # attention that matters
     if "is_decoder" in present:
         settings["is_decoder"] = True
+    if "kv_lora_rank" in present and "num_key_value_heads" in present:
+        settings["num_key_value_heads"] = settings["num_attention_heads"]  # latent attention has no groups
+    types = list(dict.fromkeys(getattr(config, "layer_types", None) or []))
+    if len(types) > 1:  # every type of layer, whatever the pattern
+        settings["num_hidden_layers"] = max(4, len(types))
+        settings["layer_types"] = [types[i % len(types)] for i in range(settings["num_hidden_layers"])]
     return settings
 
 
@@ -96,7 +122,7 @@ def tiny_model(model_type: str) -> PreTrainedModel:
     """A random model of this type with a few thousand parameters."""
     config = tiny_config(model_type)
     torch.manual_seed(0)
-    return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 # One type

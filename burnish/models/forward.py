@@ -17,12 +17,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from burnish.data.forest import Forest
+from burnish.models.head import head_input
 from burnish.models.tiers import Tier, prepare, run
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """Last hidden states of the tokens of a forest, after the final norm, before the head."""
+    """Last hidden states of the tokens of a forest, as the head's projection takes them."""
 
     states: Tensor  # float[T, D]
     forest: Forest  # the forest that was run: the caller's, or its unshared form
@@ -80,7 +81,7 @@ def _add_forward(inner: Any) -> None:
         if forest is None:
             return self._forward_without_forest(*args, **kwargs)
         states, ran = run(self, forest, self.forest_tier)
-        hidden = Hidden(states, ran)
+        hidden = Hidden(head_input(self, states), ran)
         return hidden if read is None else read(self, hidden)
 
     # `generate` validates its arguments against the signature. Not `functools.wraps`: Accelerate follows

@@ -32,7 +32,24 @@ def language_head(model: Any) -> Head:
     """
     weight, bias = _projection(model.get_output_embeddings())
     config = model.config.get_text_config()
+    real = getattr(config, "unpadded_vocab_size", None)  # Inkling: rows beyond it are no tokens
+    if real is not None:
+        weight, bias = weight[:real], None if bias is None else bias[:real]
     return Head(weight, bias, _scale(config), _softcap(config))
+
+
+def head_input(model: Any, states: Tensor) -> Tensor:  # float[T, D] -> float[T, D']
+    """What the output projection gets: the backbone's states, but for families with layers between."""
+    if hasattr(model, "cls"):  # BERT and its kin
+        return model.cls.predictions.transform(states)
+    if hasattr(model, "generator_predictions"):  # ELECTRA
+        return model.generator_predictions(states)
+    head = getattr(model, "lm_head", None)
+    if hasattr(head, "layer_norm"):  # RoBERTa and its kin
+        return head.layer_norm(nn.functional.gelu(head.dense(states)))
+    if hasattr(head, "norm"):  # ModernBERT decoder: the projection is its sibling
+        return head(states)
+    return states
 
 
 def _softcap(config: Any) -> float | None:

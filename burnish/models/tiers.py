@@ -41,7 +41,12 @@ TAKES_A_MASK = frozenset({"sdpa", "eager"})
 
 def run(model: Any, forest: Forest, tier: Tier) -> tuple[Tensor, Forest]:
     """Run the backbone of `model`; returns float[T, D] and the forest whose tokens these are."""
-    return _RUN[tier](model.base_model, forest)
+    return _RUN[tier](backbone_of(model), forest)
+
+
+def backbone_of(model: Any) -> Any:
+    """The model without its head. Some classes name it otherwise than their `base_model_prefix` says."""
+    return model.base_model if model.base_model is not model else model.model
 
 
 def prepare(model: Any, tier: Tier) -> list[Any]:
@@ -138,7 +143,14 @@ def tree_mask(backbone: Any, forest: Forest) -> Any:
         allowed["chunked_attention"] = forest.ancestors & (number[:, None] == number[None, :])
     if not _takes_a_mask_per_layer_type(type(backbone).forward):
         return _as_mask(allowed.get("sliding_attention", forest.ancestors), backbone)
-    return {name: _as_mask(mask, backbone) for name, mask in allowed.items()}
+    return _Masks({name: _as_mask(mask, backbone) for name, mask in allowed.items()})
+
+
+class _Masks(dict[str, Tensor]):
+    """A mask for every layer type; one with no rule of distance sees the whole path."""
+
+    def __missing__(self, layer_type: str) -> Tensor:
+        return self["full_attention"]
 
 
 @cache

@@ -45,4 +45,4 @@ def dense_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, r
         weights = torch.cat([logits, sink], -1).softmax(-1)[..., :-1]
     else:
         weights = logits.softmax(-1)
-    return (weights.to(value.dtype) @ value).transpose(1, 2)
+    return (weights.to(value.dtype) @ value).transpose(1, 2).contiguous()
