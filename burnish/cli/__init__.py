@@ -75,12 +75,15 @@ def env() -> None:
 
 @app.command()
 def demo(
+    output_dir: Annotated[
+        str | None, typer.Option("--output_dir", "--output-dir", help="Folder for models and numbers.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tiny model, in under two minutes.")] = False,
 ) -> None:
     """Post-train a small chat model in three stages on this machine, and show what it learned."""
     from burnish.cli.demo import demo as run_demo
 
-    run_demo(quick=quick)
+    run_demo(output_dir, quick)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -11,8 +9,9 @@ from rich.text import Text
 from burnish.pipeline.fields import Field
 from burnish.pipeline.methods import Method
 
-COMMON = (
+TRAINING = (
     "output_dir",
+    "max_length",
     "learning_rate",
     "num_train_epochs",
     "max_steps",
@@ -29,69 +28,83 @@ COMMON = (
     "seed",
     "resume_from_checkpoint",
 )
-"""Options of the Trainer that the short help shows."""
+"""Options of the training loop that the short help shows, in this order."""
 
-ADAPTER_PREFIXES = ("lora_", "use_peft", "use_rslora", "use_dora")
-QUANTIZATION_PREFIXES = ("load_in_", "bnb_", "use_bnb_")
+SHORT = {
+    *TRAINING,
+    *(
+        "model_name_or_path",
+        "dtype",
+        "use_peft",
+        "lora_r",
+        "lora_alpha",
+        "lora_dropout",
+        "lora_target_modules",
+    ),
+    *("load_in_4bit", "tokens_per_forward"),
+}
+"""What the short help shows beside the data and the method's own options."""
+
+ADAPTER = ("use_peft", "lora_", "use_rslora", "use_dora", "load_in_", "bnb_", "use_bnb_")
+"""How the options of adapters and of the quantized base under them begin."""
 
 
 def group_of(field: Field, method: Method) -> str:
     if field.help.startswith(("No effect", "Refused")):
         return "Accepted from TRL"
-    if field.owner == "ModelConfig":
-        if field.name.startswith(ADAPTER_PREFIXES):
-            return "Adapter"
-        return "Quantization" if field.name.startswith(QUANTIZATION_PREFIXES) else "Model"
-    if field.name in COMMON:
+    if field.name in TRAINING:
         return "Training"
-    titles = {"ScriptArguments": "Data", f"{method.prefix}Config": method.prefix, "EngineConfig": "Engine"}
-    return titles.get(field.owner, "Trainer")
+    if field.owner == "ModelConfig":
+        return "Adapter" if field.name.startswith(ADAPTER) else "Model"
+    own = {"ScriptArguments": "Data", f"{method.prefix}Config": method.prefix, "EngineConfig": "Engine"}
+    return own.get(field.owner, "Trainer")
 
 
 def grouped_fields(method: Method, everything: bool) -> dict[str, list[Field]]:
     """The method's fields by the title of their group, in the order they are shown."""
-    titles = ["Data", "Model", method.prefix, "Training", "Adapter", "Engine"]
-    titles += ["Quantization", "Trainer", "Accepted from TRL"] if everything else []
+    titles = ("Data", "Model", method.prefix, "Training", "Adapter", "Engine", "Trainer", "Accepted from TRL")
     groups: dict[str, list[Field]] = {title: [] for title in titles}
     for field in method.fields().values():
         title = group_of(field, method)
-        if title in groups:
+        if everything or field.name in SHORT or title in ("Data", method.prefix):
             groups[title].append(field)
-    groups["Training"].sort(key=lambda field: COMMON.index(field.name))
+    groups["Training"].sort(key=lambda field: TRAINING.index(field.name))
     return {title: fields for title, fields in groups.items() if fields}
 
 
 def show_help(method: Method, everything: bool) -> None:
-    """Print the help; `everything` adds the options that few runs need."""
+    """Print the help; `everything` adds the options that few runs need, and what there is to say of each."""
     console = Console(highlight=False)
     console.print(f"[bold]burnish {method.name}[/] --config FILE.yaml --option value ...\n")
     console.print(method.summary)
     console.print("Every option may stand in the file; a flag overrides the file.")
     for title, fields in grouped_fields(method, everything).items():
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        for field in fields:
+            table.add_row(_option(field), _description(field, everything))
         console.print(f"\n[bold]{title}[/]")
-        console.print(options_table(fields))
+        console.print(table)
     if not everything:
-        count = len(method.fields())
-        console.print(f"\n[bold]burnish {method.name} --help-all[/] shows all {count} options.")
+        console.print(
+            f"\n[bold]burnish {method.name} --help-all[/] shows all {len(method.fields())} options."
+        )
 
 
-def options_table(fields: Iterable[Field]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(min_width=34)
-    table.add_column()
-    for field in fields:
-        left = Text(f"  --{field.name} ").append(short_type(field.annotation), style="dim")
-        text = Text(field.help).append(f" [{shown(field.default)}]", style="dim")
-        table.add_row(left, text)
-    return table
+def _option(field: Field) -> Text:
+    return Text(f"  --{field.name} ").append(short_type(field.annotation), style="dim")
 
 
 def short_type(annotation: str) -> str:
-    """The annotation without `None` and names that only say text: `float | None` gives `float`."""
-    words = [word.strip() for word in annotation.split("|")]
-    kept = [word for word in words if word != "None" and word[0].islower()]
-    return "|".join(dict.fromkeys(kept)) or "str"
+    """The annotation in a word: `float | None` gives `float`, `dict[str, Any] | str` gives `dict`."""
+    kinds = [kind.strip().partition("[")[0] for kind in annotation.split("|")]
+    return next((kind for kind in kinds if kind in ("bool", "int", "float", "list", "dict")), "str")
 
 
-def shown(default: str) -> str:
-    return "default: " + (default.strip("'\"") or "empty") if default != "None" else "default: unset"
+def _description(field: Field, everything: bool) -> Text:
+    sentences = field.help.split(". ")
+    text = Text(field.help if everything else sentences[0].rstrip(".") + ".")
+    if field.choices:
+        text.append(f" One of {', '.join(field.choices)}.")
+    default = field.default.strip("'\"")
+    return text.append(f" [{default}]", style="dim") if default not in ("None", "") else text

@@ -49,7 +49,6 @@ def refused(default: Any, because: str, allowed: tuple[Any, ...] = ()) -> Any:
 
 
 OWN_DEFAULTS = {
-    "bf16": "the dtype is decided from the machine and the way of training, and printed in the plan",
     "gradient_checkpointing": "activations are recomputed only where they do not fit",
 }
 """Options of TRL's that work here and start from another value."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-SOURCES = {"TrainingArguments": ("transformers", "training_args.py")}
-"""Classes that are not defined in the module they are imported from: package, file."""
+ELSEWHERE = {("transformers", "TrainingArguments"): "transformers.training_args"}
+"""Classes that are not defined in the module they are imported from."""
 
 
 @dataclass(frozen=True)
@@ -32,84 +32,104 @@ class Field:
 
 @cache
 def class_fields(module: str, name: str) -> dict[str, Field]:
-    """The fields of the dataclass `name` in a module, inherited ones included, in dataclass order."""
-    tree = ast.parse(source_of(module, name).read_text(encoding="utf-8"))
-    homes = {
-        alias.asname or alias.name: node.module
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    """The fields of the dataclass `name` in a module, inherited ones included."""
+    source = read_source(ELSEWHERE.get((module, name), module))
+    body = source.classes[name]
     found: dict[str, Field] = {}
     for base in reversed(body.bases):
-        if isinstance(base, ast.Name) and base.id != "object":
-            found |= class_fields(homes.get(base.id) or module, base.id)
-    for declared in _declared(body):
+        if isinstance(base, ast.Name):
+            found |= class_fields(source.homes.get(base.id, module), base.id)
+    for declared in source.declared(body):
         known = found.get(declared.name)
         help = declared.help or (known.help if known else "")
         found[declared.name] = replace(declared, help=help, owner=known.owner if known else name)
     return found
 
 
-def source_of(module: str, name: str) -> Path:
-    """The file that defines the class `name` of a module; no package is imported to find it."""
+@cache
+def read_source(module: str) -> Source:
+    """The parsed source of a module; no package is imported to find it."""
     package, _, rest = module.partition(".")
-    inside = SOURCES[name][1] if name in SOURCES else rest.replace(".", "/") + ".py"
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.origin is not None, package
-    return Path(spec.origin).parent / inside
+    path = Path(spec.origin).parent / (rest.replace(".", "/") + ".py")
+    return Source(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def _declared(body: ast.ClassDef) -> list[Field]:
-    """The fields that a class body itself declares."""
-    constants = {
-        target.id: node.value
-        for node in ast.walk(body)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    fields = []
-    for node in body.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            default, help, choices = _parts(node.value)
-            if isinstance(default, ast.Name):
-                default = constants.get(default.id, default)
-            annotation = ast.unparse(node.annotation)
-            fields.append(Field(node.target.id, annotation, ast.unparse(default), help, body.name, choices))
-    return fields
+class Source:
+    """A module's classes, its assigned names, and the modules that other names are imported from."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        self.values = assigned(tree.body)
+        imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+        self.homes = {
+            alias.asname or alias.name: node.module or "" for node in imports for alias in node.names
+        }
+
+    def declared(self, body: ast.ClassDef) -> list[Field]:
+        """The fields that a class body itself declares."""
+        inside = assigned(list(ast.walk(body)))
+        fields = []
+        for node in body.body:
+            if (
+                isinstance(node, ast.AnnAssign)
+                and isinstance(node.target, ast.Name)
+                and node.value is not None
+            ):
+                default, help, choices = self._parts(node.value)
+                if isinstance(default, ast.Name):
+                    default = inside.get(default.id, default)
+                annotation = ast.unparse(node.annotation)
+                fields.append(
+                    Field(node.target.id, annotation, ast.unparse(default), help, body.name, choices)
+                )
+        return fields
+
+    def _parts(self, value: ast.expr) -> tuple[ast.expr, str, tuple[str, ...]]:
+        """Default, help and choices, as `described`, a helper of `compat.py`, or `field` is given them."""
+        if not isinstance(value, ast.Call):
+            return value, "", ()
+        given = {keyword.arg: keyword.value for keyword in value.keywords}
+        if len(value.args) > 1:
+            helper = ast.unparse(value.func)
+            prefix = "" if helper == "described" else helper.replace("_", " ").capitalize() + ": "
+            return value.args[0], prefix + self._sentence(value.args[1]), self._choices(given.get("choices"))
+        default = given.get("default") or _made_by(given["default_factory"])
+        return default, self._help_in(given.get("metadata")), ()
+
+    def _choices(self, node: ast.expr | None) -> tuple[str, ...]:
+        """Choices as a literal list, or as `list(NAMES)` of a dict, also one of another module."""
+        if isinstance(node, ast.Call) and isinstance(node.args[0], ast.Name):
+            name = node.args[0].id
+            source = read_source(self.homes[name]) if name in self.homes else self
+            named = source.values[name]
+            assert isinstance(named, ast.Dict), name
+            return tuple(ast.literal_eval(key) for key in named.keys if key is not None)
+        return tuple(ast.literal_eval(node)) if node is not None else ()
+
+    def _help_in(self, metadata: ast.expr | None) -> str:
+        if isinstance(metadata, ast.Dict):
+            for key, value in zip(metadata.keys, metadata.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == "help":
+                    return self._sentence(value)
+        return ""
+
+    def _sentence(self, node: ast.expr) -> str:
+        """A string, or the name of one, on one line that ends in a full stop."""
+        if isinstance(node, ast.Name):
+            node = self.values[node.id]
+        return " ".join(str(ast.literal_eval(node)).split()).rstrip(".").replace("%%", "%") + "."
 
 
-def _parts(value: ast.expr) -> tuple[ast.expr, str, tuple[str, ...]]:
-    """Default, help and choices, as `described`, the helpers of `compat.py`, or `field` are given them."""
-    if not isinstance(value, ast.Call):
-        return value, "", ()
-    given = {keyword.arg: keyword.value for keyword in value.keywords}
-    if len(value.args) > 1:
-        helper = ast.unparse(value.func)
-        prefix = "" if helper == "described" else helper.replace("_", " ").capitalize() + ": "
-        choices = ast.literal_eval(given["choices"]) if "choices" in given else ()
-        return value.args[0], prefix + _sentence(value.args[1]), tuple(choices)
-    default = given.get("default") or _made_by(given["default_factory"])
-    return default, _help_in(given.get("metadata")), ()
-
-
-def _help_in(metadata: ast.expr | None) -> str:
-    if isinstance(metadata, ast.Dict):
-        for key, value in zip(metadata.keys, metadata.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value == "help":
-                return _sentence(value)
-    return ""
-
-
-def _sentence(node: ast.expr) -> str:
-    """A string on one line, ending in a full stop; anything but a literal is shown as it is written."""
-    try:
-        written = str(ast.literal_eval(node))
-    except ValueError:
-        written = ast.unparse(node)
-    return " ".join(written.split()).rstrip(".").replace("%%", "%") + "."
+def assigned(nodes: list[ast.stmt] | list[ast.AST]) -> dict[str, ast.expr]:
+    """What the assignments among `nodes` give to names; the last one counts."""
+    values: dict[str, ast.expr] = {}
+    for node in nodes:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            values |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
+    return values
 
 
 def _made_by(factory: ast.expr) -> ast.expr:

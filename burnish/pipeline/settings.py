@@ -154,9 +154,10 @@ def read_value(setting: Setting, field: Field) -> Any:
     except NotThat as error:
         what = f"{field.name} is {shorten(setting.value)}, expected {error}"
         raise UserError(what, where=setting.where) from None
-    if field.choices and value is not None and value not in field.choices:
-        what = f"{field.name} is {shorten(value)}.{nearest(str(value), field.choices)}"
-        raise UserError(what, where=setting.where, fix=f"choose one of {', '.join(field.choices)}")
+    for word in value if isinstance(value, list) else [value]:
+        if field.choices and word is not None and word not in field.choices:
+            what = f"{field.name} cannot be {shorten(word)}.{nearest(str(word), field.choices)}"
+            raise UserError(what, where=setting.where, fix=f"choose one of {', '.join(field.choices)}")
     return value
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,58 +32,88 @@ class Stage:
 
         `model_comes_later` says that an earlier stage has yet to write the model.
         """
+        values = resolve(self.settings, self.method.fields(), f"burnish {self.method.name} --help-all")
+        self._need("model_name_or_path", values, "a model folder or id")
+        self._need("dataset_name", values, "a file, a folder or a dataset id")
+        values.setdefault("output_dir", default_output(self.method.name, values["model_name_or_path"]))
+
         from burnish.models.load import ModelConfig
         from burnish.pipeline.script import ScriptArguments
 
-        values = resolve(self.settings, self.method.fields(), f"burnish {self.method.name} --help-all")
-        self._need("model_name_or_path", values, "a model id or folder")
-        self._need("dataset_name", values, "a file, a folder or a dataset id")
-        values.setdefault("output_dir", default_output(self.method.name, values["model_name_or_path"]))
         script = self._build(ScriptArguments, values)
         model = self._build(ModelConfig, values)
         config = self._build(self.method.config_class(), values)
         config.model_init_kwargs = model.init_kwargs() | (config.model_init_kwargs or {})
         if not model_comes_later:
-            check_model(model.model_name_or_path, self._where("model_name_or_path"))
-        train = self._rows(script, script.dataset_train_split)
-        evaluated = str(getattr(config.eval_strategy, "value", config.eval_strategy)) != "no"
-        test = self._rows(script, script.dataset_test_split) if evaluated else None
-        return PreparedStage(self.name, self.method, config, model, train, test)
+            self._check_model(model.model_name_or_path)
+        train = self._rows("dataset_name", script.dataset_train_split, script, config)
+        return PreparedStage(self.name, self.method, config, model, train, self._eval_rows(script, config))
 
     def _need(self, key: str, values: Mapping[str, Any], what: str) -> None:
         if values.get(key) is None:
-            fix = f"give --{key} ({what}), or the same key in the file"
-            raise UserError(f"{self.name} has no {key}", fix=fix)
-
-    def _where(self, *keys: str) -> str:
-        return next((self.settings[key].where for key in keys if key in self.settings), "")
+            raise UserError(f"{self.name} has no {key}", fix=f"give --{key} ({what}), or the key in the file")
 
     def _build(self, config_class: Any, values: Mapping[str, Any]) -> Any:
         """The config from those values that are its fields; what it finds wrong names the setting."""
-        names = {f.name for f in dataclasses.fields(config_class)}
+        names = {field.name for field in dataclasses.fields(config_class)}
         try:
             return config_class(**{key: value for key, value in values.items() if key in names})
         except UserError as error:
-            raise UserError(error.what, where=error.where or self._mentioned(error), fix=error.fix) from None
+            raise self._located(error, self._mentioned(error)) from None
         except ValueError as error:
-            raise UserError(str(error), where=self._mentioned(error)) from error
+            raise self._located(UserError(str(error)), self._mentioned(error)) from error
 
     def _mentioned(self, error: Exception) -> str:
-        """Where the setting stands that a message names."""
-        text = str(error)
-        named = [
-            k for k, s in self.settings.items() if k in text or (s.value and str(s.value) in text.split())
-        ]
-        return self._where(*sorted(named, key=len, reverse=True))
+        """The key of the setting that a message names, or whose value it names."""
+        words = set(re.findall(r"\w+", str(error)))
+        named = [key for key, setting in self.settings.items() if key in words or str(setting.value) in words]
+        return max(named, key=len, default="")
 
-    def _rows(self, script: Any, split: str) -> Any:
+    def _located(self, error: UserError, key: str) -> UserError:
+        """The error with the place of the setting `key` before its own."""
+        place = self.settings[key].where if key in self.settings else ""
+        places = dict.fromkeys(filter(None, [place, error.where]))
+        return UserError(error.what, where=": ".join(places), fix=error.fix)
+
+    def _check_model(self, name: str) -> None:
+        """Refuse the path of a model folder that is not there, long before it would be loaded."""
+        if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+            missing = UserError(f"there is no model folder '{name}'", fix="check the path")
+            raise self._located(missing, "model_name_or_path")
+
+    def _eval_rows(self, script: Any, config: Any) -> Any:
+        """The rows to evaluate on, or None: a dataset of their own, or a split where evaluation is on."""
+        if script.eval_dataset_name is not None:
+            return self._rows("eval_dataset_name", script.dataset_test_split, script, config)
+        if config.eval_strategy == "no":
+            return None
+        if Path(script.dataset_name).expanduser().is_file():
+            alone = UserError(
+                f"{script.dataset_name} is one file, so it has no rows of its own to evaluate on",
+                fix="give eval_dataset_name, or a folder with a train and a test file",
+            )
+            raise self._located(alone, "eval_strategy")
+        return self._rows("dataset_name", script.dataset_test_split, script, config)
+
+    def _rows(self, key: str, split: str, script: Any, config: Any) -> Any:
+        """The rows that a setting names, of which the first must be of the method's formats."""
         from burnish.data.source import load_source
 
+        name = getattr(script, key)
         try:
-            return load_source(script.dataset_name, config=script.dataset_config, split=split)
+            rows = load_source(name, config=script.dataset_config, split=split)
         except UserError as error:
-            place = self._where("dataset_name")
-            raise UserError(error.what, where=error.where or place, fix=error.fix) from None
+            raise self._located(error, key) from None
+        first = dict(rows[0])
+        text_field = getattr(config, "dataset_text_field", "text")
+        if text_field in first:
+            first["text"] = first.pop(text_field)
+        try:
+            self.method.trainer_class().read_row(first)
+        except UserError as error:
+            place = ", ".join(filter(None, [f"{name}, first row", error.where]))
+            raise UserError(error.what, where=place, fix=error.fix) from None
+        return rows
 
 
 @dataclass(frozen=True)
@@ -109,20 +140,13 @@ class PreparedStage:
     eval_dataset: Any
 
     def run(self) -> StageResult:
-        """Train, and save the model to the config's `output_dir`. Memory is freed on return."""
-        from burnish.models.load import get_peft_config, get_quantization_config
-
+        """Train, evaluate where there are rows for it, and save to the config's `output_dir`."""
         started = time.perf_counter()
-        trainer = self.method.trainer_class()(
-            model=self.model.model_name_or_path,
-            args=self.config,
-            train_dataset=self.train_dataset,
-            eval_dataset=self.eval_dataset,
-            peft_config=get_peft_config(self.model),
-            quantization_config=get_quantization_config(self.model),
-        )
+        trainer = self._trainer()
         trainer.train(resume_from_checkpoint=self.config.resume_from_checkpoint)
         trainer.save_model()
+        if self.eval_dataset is not None and not evaluated_at_the_end(trainer.state):
+            trainer.evaluate()
         if self.config.push_to_hub:
             trainer.push_to_hub()
         metrics: dict[str, float] = {}
@@ -130,17 +154,27 @@ class PreparedStage:
             metrics |= entry
         steps, seconds = trainer.state.global_step, time.perf_counter() - started
         del trainer
-        gc.collect()
+        gc.collect()  # a trainer and its model refer to each other
         return StageResult(self.name, self.method, Path(self.config.output_dir), steps, seconds, metrics)
+
+    def _trainer(self) -> Any:
+        from burnish.models.load import get_peft_config, get_quantization_config
+
+        return self.method.trainer_class()(
+            model=self.model.model_name_or_path,
+            args=self.config,
+            train_dataset=self.train_dataset,
+            eval_dataset=self.eval_dataset,
+            peft_config=get_peft_config(self.model),
+            quantization_config=get_quantization_config(self.model),
+        )
+
+
+def evaluated_at_the_end(state: Any) -> bool:
+    """Whether the last step of a run has been evaluated."""
+    return any("eval_loss" in entry and entry["step"] == state.global_step for entry in state.log_history)
 
 
 def default_output(method: str, model: str) -> str:
     """`runs/<model>-<method>`, for a stage that does not say where its model goes."""
     return str(Path("runs") / f"{Path(model).name}-{method}")
-
-
-def check_model(name: str, where: str) -> None:
-    """Refuse a model path that looks local and is not there. Raises `UserError`."""
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
-    if looks_local and not Path(name).expanduser().exists() and ("/" in name or name.startswith(".")):
-        raise UserError(f"there is no model folder '{name}'", where=where, fix="check the path")

@@ -51,7 +51,7 @@ def test_reads_scalars_as_their_field_says(tmp_path):
         ("lr: 1e-5\n", 1, ["Did you mean 'learning_rate'?", "burnish dpo --help-all"]),
         ("# x\n\nlearning_rate: fast\n", 3, ["learning_rate is 'fast'", "expected a number"]),
         ("learning_rate: [1]\n", 1, ["learning_rate is [1]", "expected a number"]),
-        ("tier: paked\n", 1, ["tier is 'paked'", "Did you mean 'packed'?", "auto, packed"]),
+        ("tier: paked\n", 1, ["tier cannot be 'paked'", "Did you mean 'packed'?", "auto, packed"]),
         ("tier: auto\nlearning_rate: 1\ntier: packed\n", 3, ["'tier' is given twice", "line 1"]),
         ("tier: [auto\n", 2, ["not valid YAML"]),
         ("model_init_kwargs: !!python/object:os.system {}\n", 1, ["not valid YAML"]),
