@@ -1,8 +1,9 @@
 """Examples to token ids, a batch at a time.
 
-Every branch (prompt and one completion) is one text, tokenized once. The prompt of an example is what all its
-branches have in common up to where the first completion begins; a token that straddles the seam belongs to
-the completions, and so does whatever the branches tokenize differently before it.
+Every branch (prompt and one completion) is one text, tokenized once. The prompt of an example is the tokens
+that all its branches have in common, up to where the completions begin. A token that straddles the seam belongs
+to the completion; where one branch has such a token, the others' tokens from there on are theirs too, because
+branches are compared by the probability of all that follows the same tokens.
 """
 
 from __future__ import annotations
@@ -130,9 +131,7 @@ def _assemble(draft: Draft, encoded: dict[int, Encoded], options: PreparationOpt
     shared = min(starts)
     for row in rows[1:]:
         shared = min(shared, common_prefix(rows[0].ids[:shared], row.ids[:shared]))
-    masks = [
-        _mask(row, branch, start) for row, branch, start in zip(rows, draft.branches, starts, strict=True)
-    ]
+    masks = [_mask(row, branch, shared) for row, branch in zip(rows, draft.branches, strict=True)]
     return TokenizedExample(
         rows[0].ids[:shared],
         [row.ids[shared:] for row in rows],
