@@ -14,6 +14,7 @@ with a placeholder in the turn, shows what surrounds it. If neither settles it, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +31,7 @@ PLACEHOLDER = "\N{WHITE SQUARE}completion\N{WHITE SQUARE}"
 
 
 def chat_renderer(tokenizer: Any, tools: Any = None, **template_kwargs: Any) -> Render:
-    """The tokenizer's chat template as a function; raises `UserError` if there is none or it refuses a chat."""
+    """The tokenizer's chat template as a function; `UserError` if there is none or it refuses a chat."""
 
     def render(messages: Sequence[Message], generation_prompt: bool) -> str:
         try:
@@ -69,19 +70,21 @@ class Conversation:
 
     @cached_property
     def text(self) -> str:
-        return self.render(self.messages, False)
+        """The rendered chat. Raises `UserError` if the template leaves out what a message says."""
+        text = self.render(self.messages, False)
+        for turn, message in enumerate(self.messages):
+            content = message.get("content")
+            if isinstance(content, str) and content.rpartition(END_OF_REASONING)[2].strip() not in text:
+                raise UserError(
+                    f"the chat template leaves out message {turn} ({message['role']}): {shorten(content)}",
+                    fix="use a template that writes this role and string contents, or remove the message",
+                )
+        return text
 
     def assistant_turns(self) -> list[tuple[int, int]]:
         """`[start, stop)` of every assistant turn: without its generation prompt, with its end."""
         turns = [i for i, message in enumerate(self.messages) if message["role"] == "assistant"]
-        spans = [(self.start(i), self.stop(i)) for i in turns]
-        for turn, (start, stop) in zip(turns, spans, strict=True):
-            if start >= stop and self.messages[turn].get("content"):
-                raise UserError(
-                    f"the chat template leaves out message {turn}: {shorten(self.messages[turn]['content'])}",
-                    fix="use another chat template, or remove the message",
-                )
-        return spans
+        return [(self.start(i), self.stop(i)) for i in turns]
 
     def start(self, turn: int) -> int:
         """Where the model begins to write message `turn`: after the generation prompt."""
@@ -107,17 +110,8 @@ class Conversation:
         if not self.text.startswith(before):
             return None
         # The chat's own turn has less than the generation prompt: an empty reasoning block, mostly.
-        return self._clean_cut(len(before), common_prefix(opened, self.text))
-
-    def _clean_cut(self, floor: int, position: int) -> int:
-        """The last place in `[floor, position]` after white space or a closing bracket; else `position`.
-
-        Two texts may go on alike for a few letters by chance, as `<think>` and `<tool_call>` do.
-        """
-        for cut in range(position, floor, -1):
-            if self.text[cut - 1].isspace() or self.text[cut - 1] in CLOSING:
-                return cut
-        return position
+        common = common_prefix(opened, self.text)
+        return _clean_cut(self.text, len(before), common) or common
 
     # What surrounds the turn
 
@@ -137,8 +131,7 @@ class Conversation:
             raise self._unsettled(turn, "stops", tail[: len(tail) - at], self.text[: len(self.text) - at])
         content_stop = len(self.text) - len(tail)
         alone = self.render([*self.messages[:turn], self._placeholder(turn)], False)
-        end_of_turn = common_prefix(alone.rpartition(PLACEHOLDER)[2], tail)
-        return self._clean_cut(content_stop, content_stop + end_of_turn)
+        return content_stop + _end_of_turn(alone.rpartition(PLACEHOLDER)[2], tail)
 
     def _surroundings(self, turn: int) -> tuple[str, str]:
         """The text before and after the content of message `turn`, from the chat with a placeholder there."""
@@ -170,7 +163,31 @@ class Conversation:
         )
 
 
+def _end_of_turn(alone: str, tail: str) -> int:
+    """How much of `tail`, the text after a turn's content, ends the turn; `alone` follows a last turn.
+
+    It is what both have in common, or else the marker that each of them begins with: some templates end the
+    last turn with another one.
+    """
+    end = _clean_cut(tail, 0, common_prefix(alone, tail))
+    marker = MARKER.match(tail)
+    if not end and marker and MARKER.match(alone):
+        return marker.end()
+    return end
+
+
+def _clean_cut(text: str, floor: int, position: int) -> int:
+    """The last place in `(floor, position]` after white space or a closing bracket; 0 if there is none.
+
+    Two texts may go on alike for a few letters by chance, as `<think>` and `<tool_call>` do.
+    """
+    cuts = range(position, floor, -1)
+    return next((cut for cut in cuts if text[cut - 1].isspace() or text[cut - 1] in CLOSING), 0)
+
+
 TAIL = 40
 """Characters shown of two renderings that diverge."""
 
 CLOSING = frozenset(">]")
+MARKER = re.compile(r"<[^<>\s]+>")
+END_OF_REASONING = "</think>"
