@@ -22,10 +22,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from burnish.errors import UserError
 from burnish.models.certify import certify
@@ -41,9 +38,10 @@ Row = dict[str, Any]
 
 SIZES: dict[int, str] = {
     0: "pad_token_id num_nextn_predict_layers",
-    1: "bos_token_id n_shared_experts num_shared_experts moe_num_shared_experts first_k_dense_replace topk_group",
-    2: "eos_token_id num_key_value_heads num_kv_heads num_experts_per_tok num_experts_per_token moe_topk moe_k "
-    "n_group num_expert_group linear_num_key_heads",
+    1: "bos_token_id n_shared_experts num_shared_experts moe_num_shared_experts first_k_dense_replace "
+    "topk_group",
+    2: "eos_token_id num_key_value_heads num_kv_heads num_experts_per_tok num_experts_per_token moe_topk "
+    "moe_k n_group num_expert_group linear_num_key_heads",
     4: "num_hidden_layers n_layer n_layers num_layers encoder_layers decoder_layers num_decoder_layers "
     "num_encoder_layers num_attention_heads n_head n_heads num_heads encoder_attention_heads attention_heads "
     "decoder_attention_heads num_decoder_attention_heads num_encoder_attention_heads num_experts "
@@ -52,8 +50,8 @@ SIZES: dict[int, str] = {
     "attention_head_dim query_pre_attn_scalar kv_channels linear_key_head_dim linear_value_head_dim",
     16: "q_lora_rank moe_intermediate_size shared_expert_intermediate_size qk_head_dim",
     32: "hidden_size d_model n_embd emb_dim embedding_size embedding_dim word_embed_proj_dim",
-    64: "intermediate_size ffn_dim decoder_ffn_dim encoder_ffn_dim ffn_hidden_size n_inner d_inner dff dim_ff "
-    "sliding_window index_topk shared_intermediate_size intermediate_size_mlp attention_chunk_size",
+    64: "intermediate_size ffn_dim decoder_ffn_dim encoder_ffn_dim ffn_hidden_size n_inner d_inner dff "
+    "dim_ff sliding_window index_topk shared_intermediate_size intermediate_size_mlp attention_chunk_size",
     128: "vocab_size vocab_size_per_layer_input",
     256: "max_position_embeddings n_positions n_ctx max_seq_len",
 }
@@ -66,18 +64,30 @@ MAMBA2: dict[str, Any] = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state"
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "bamba": MAMBA2,
-    "dots1": {"moe_intermediate_size": 16, "n_routed_experts": 4},
+    "deepseek_v2": {"first_k_dense_replace": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+    "dots1": {
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "n_routed_experts": 4,
+    },
     "falcon_h1": {**MAMBA2, "mamba_d_ssm": 64},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 6},
     "granitemoehybrid": MAMBA2,
     "hunyuan_v1_dense": HEAD_DIM,
     "hunyuan_v1_moe": HEAD_DIM,
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "lfm2": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "minimax_m3_vl_text": {
+        "layer_types": ["full_attention", "minimax_m3_sparse", "full_attention", "minimax_m3_sparse"],
+        "index_n_heads": 2,
+    },
     "mamba2": {"num_heads": 8, "head_dim": 8, "state_size": 16, "n_groups": 2, "chunk_size": 8},
     "ministral": HEAD_DIM,
     "nemotron": {"num_key_value_heads": 2},
-    "reformer": {"axial_pos_embds": False},
+    "reformer": {"axial_pos_embds": False, "lsh_attn_chunk_length": 8, "local_attn_chunk_length": 8},
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 32},
+    "xlm": {"causal": True},
     "xmod": {"default_language": "en_XX"},
     "zaya": {"num_experts_per_tok": 1},
 }
@@ -104,7 +114,7 @@ def _shrunk(config: PreTrainedConfig) -> dict[str, Any]:
         settings["is_decoder"] = True
     if "kv_lora_rank" in present and "num_key_value_heads" in present:
         settings["num_key_value_heads"] = settings["num_attention_heads"]  # latent attention has no groups
-    types = list(dict.fromkeys(getattr(config, "layer_types", None) or []))
+    types = list(dict.fromkeys(vars(config).get("layer_types") or []))
     if len(types) > 1:  # every type of layer, whatever the pattern
         settings["num_hidden_layers"] = max(4, len(types))
         settings["layer_types"] = [types[i % len(types)] for i in range(settings["num_hidden_layers"])]

@@ -14,8 +14,8 @@ Errors are norms: `|a - b| / |b|` over all logits (centred, since softmax ignore
 over all trainable parameters together. Not parameter by parameter: some have no gradient but
 rounding (the router of a top-1 mixture), and their relative error means nothing.
 
-Rules that only bite at length (sliding windows, chunks, top-k selection) are shrunk for the check,
-on the model, so that they bite within it; unless the longest training sequence never meets them.
+Rules that only bite at length (windows, chunks, top-k selection, scaling by position) are shrunk for
+the check, on the model, so that they bite within it; unless training never meets them.
 """
 
 from __future__ import annotations
@@ -39,11 +39,21 @@ from burnish.models.tiers import TIERS, Tier, attention_layers, configs, no_cach
 PROMPT, COMPLETIONS, DOCUMENT = 9, (7, 5), 8
 """Tokens of the forest that is checked."""
 
-SHRUNK = 6
-"""What windows, chunks and top-k selections become during the check."""
+LENGTH_RULES = {
+    "sliding_window": 6,
+    "sliding_window_size": 6,
+    "attention_chunk_size": 6,
+    "index_topk": 6,
+    "keep_window_size": 6,
+    "floor_scale": 6,
+    "topk_blocks": 2,
+    "block_size": 2,
+}
+"""Names, in configs and modules, of the lengths after which attention changes its rule, and what they
+become during the check."""
 
-LENGTH_RULES = ("sliding_window", "attention_chunk_size", "index_topk")
-"""Names, in configs and modules, of the distances after which attention changes its rule."""
+BY_DEPTH = frozenset({"sliding_window", "attention_chunk_size"})
+"""Those that look at a token's depth in its own sequence. The others look at the whole row."""
 
 ROUNDING = {torch.bfloat16: 2**-6, torch.float16: 2**-9, torch.float32: 2**-19, torch.float64: 2**-48}
 """Error that is always allowed: 2 units in the last place for 16-bit dtypes, whose sums are taken in
@@ -73,17 +83,22 @@ class Certificate:
 
 
 def certify(
-    model: nn.Module, *, tiers: Sequence[Tier] | None = None, max_length: int | None = None
+    model: nn.Module,
+    *,
+    tiers: Sequence[Tier] | None = None,
+    max_length: int | None = None,
+    max_tokens: int | None = None,
 ) -> Certificate:
     """Find the first exact tier (of `tiers`, in order) and leave the model attached in it.
 
-    `max_length` is the longest sequence that will be run, in tokens. Weights, gradients, training
-    mode, random state and config stay as they are. Raises `UserError` if no tier is exact.
+    `max_length` is the longest sequence that will be run and `max_tokens` the largest forest, both in
+    tokens; None is no limit. Weights, gradients, training mode, random state and config stay as they
+    are. Raises `UserError` if no tier is exact.
     """
     inner: Any = inner_model(model)
     _require_scorable(model, inner)
     notes = _notes(inner, max_length)
-    check = _Check(inner, max_length)
+    check = _Check(inner, max_length or math.inf, max_tokens or math.inf)
     tried: dict[str, str] = {}
     for tier in tiers or TIERS:
         errors = check.errors(tier)
@@ -122,8 +137,8 @@ class _Result:
 class _Check:
     """The separate runs of one small forest, and how far other ways of running it are from them."""
 
-    def __init__(self, inner: Any, max_length: int | None) -> None:
-        self.inner, self.max_length = inner, max_length
+    def __init__(self, inner: Any, max_length: float = math.inf, max_tokens: float = math.inf) -> None:
+        self.inner, self.max_length, self.max_tokens = inner, max_length, max_tokens
         self.parameters = [p for p in inner.parameters() if p.requires_grad]
         self.dtype = max(
             (p.dtype for p in inner.parameters() if p.dtype in ROUNDING), key=lambda d: torch.finfo(d).eps
@@ -180,7 +195,7 @@ class _Check:
             stack.enter_context(torch.enable_grad())
             stack.enter_context(_training(self.inner))
             stack.enter_context(_without_noise(self.inner))
-            stack.enter_context(_short_rules(self.inner, self.max_length))
+            stack.enter_context(_short_rules(self.inner, self.max_length, self.max_tokens))
             yield
 
     def _separately(self) -> _Result:
@@ -191,7 +206,7 @@ class _Check:
             rows = [self.inner(document, **no_cache(self.inner)).logits[0] for document in documents]
         if _is_reward_model(self.inner):
             return self._with_gradients(torch.stack(rows), len(calls) // len(rows))
-        _require_causal(self.inner, rows)
+        _require_causal(self.inner, rows, forest.segments[0].length - COMPLETIONS[0])
         return self._with_gradients(torch.cat(rows)[forest.parent[forest.target]], len(calls) // len(rows))
 
     def _in_tier(self, tier: Tier) -> _Result:
@@ -226,8 +241,10 @@ def check_forest(model: Any, seed: int = 0) -> Forest:
     def draw(length: int) -> list[int]:
         return ordinary[torch.randint(len(ordinary), (length,), generator=generator)].tolist()
 
+    # GPT-Neo builds its window into a buffer: not to be shrunk, but short enough to reach.
+    prompt = draw(PROMPT + min(getattr(config, "window_size", None) or 0, 1024))
     completions = [draw(length) for length in COMPLETIONS]
-    pair = TokenizedExample(draw(PROMPT), completions, [[True] * len(c) for c in completions])
+    pair = TokenizedExample(prompt, completions, [[True] * len(c) for c in completions])
     document = TokenizedExample([], [draw(DOCUMENT)], [[True] * DOCUMENT])
     return Forest.pack([pair, document]).to(model.get_input_embeddings().weight.device)
 
@@ -270,9 +287,9 @@ def _require_scorable(model: Any, inner: Any) -> None:
         )
 
 
-def _require_causal(model: Any, rows: list[Tensor]) -> None:
+def _require_causal(model: Any, rows: list[Tensor], prompt: int) -> None:
     """Two completions of one prompt must give the prompt the same logits."""
-    one, other = (row[:PROMPT].detach() for row in rows[:2])
+    one, other = (row[:prompt].detach() for row in rows[:2])
     if _logit_error(one, other) > 0.1:
         raise UserError(
             f"in this '{model.config.model_type}' model a token sees the tokens after it: it is no causal LM",
@@ -358,16 +375,15 @@ _Dropout = nn.modules.dropout._DropoutNd
 
 
 @contextmanager
-def _short_rules(model: Any, max_length: int | None) -> Iterator[None]:
-    """Rules of distance bite within the check, if sequences of `max_length` can meet them at all."""
-    owners = [*model.modules(), *configs(model)]
+def _short_rules(model: Any, max_length: float, max_tokens: float) -> Iterator[None]:
+    """Rules of length bite within the check, if training can meet them at all."""
     changes = [
-        (owner, name, SHRUNK)
-        for owner in owners
-        for name in LENGTH_RULES
+        (owner, name, short)
+        for owner in [*model.modules(), *configs(model)]
+        for name, short in LENGTH_RULES.items()
         if isinstance(value := vars(owner).get(name), int)
-        and value > SHRUNK
-        and (max_length is None or max_length > value)
+        and short < value < (max_length if name in BY_DEPTH else max_tokens)
+        and (name != "block_size" or hasattr(owner, "topk_blocks"))
     ]
     with _patched(changes):
         yield

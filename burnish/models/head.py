@@ -44,7 +44,7 @@ def head_input(model: Any, states: Tensor) -> Tensor:  # float[T, D] -> float[T,
         return model.cls.predictions.transform(states)
     if hasattr(model, "generator_predictions"):  # ELECTRA
         return model.generator_predictions(states)
-    head = getattr(model, "lm_head", None)
+    head: Any = getattr(model, "lm_head", None)
     if hasattr(head, "layer_norm"):  # RoBERTa and its kin
         return head.layer_norm(nn.functional.gelu(head.dense(states)))
     if hasattr(head, "norm"):  # ModernBERT decoder: the projection is its sibling
