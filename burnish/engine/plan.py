@@ -41,11 +41,12 @@ class Plan:
 
     def show(self) -> None:
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table("", "plan", "why", box=None, pad_edge=False, show_edge=False)
+        table = Table.grid(padding=(0, 2))
         for name, choice, reason in self.rows:
-            table.add_row(f"[bold]{name}[/]", choice, f"[dim]{reason}[/]")
+            table.add_row(f"[bold]{name}[/]", escape(choice) + (f"  [dim]{escape(reason)}[/]" if reason else ""))
         Console(highlight=False).print(table)
 
 
@@ -59,13 +60,12 @@ def make_plan(engine: Engine) -> Plan:
     budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
 
     plan = Plan(budget, _parameters_per_token(inner))
-    plan.say("model", f"{_name(inner)}, {_millions(total)} parameters", inner.config.model_type)
-    plan.say("trained", f"{_millions(trained)} ({trained / total:.1%})", _adapter(model))
-    plan.say("data", *_data(engine))
+    plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {_count(total)} parameters")
+    plan.say("trained", f"{_count(trained)} parameters, {trained / total:.1%}", _adapter(model))
+    _say_data(plan, engine)
     plan.say("dtype", *_dtype(engine, model))
-    tier, _, reason = certificate.line().removeprefix("attention: ").partition(" ")
-    plan.say("attention", tier, reason.strip("()"))
-    plan.say("tokens per forward", str(budget), why_budget)
+    plan.say("attention", certificate.tier, "; ".join([certificate.reason, *certificate.notes]))
+    plan.say("micro-batch", f"{budget:,} tokens", why_budget)
     plan.say("checkpointing", "on" if checkpoint else "off", why_checkpoint)
     if reference := getattr(engine, "reference", None):
         plan.say("reference", reference.kind, reference.why)
@@ -85,7 +85,7 @@ def _memory(engine: Engine, inner: nn.Module) -> tuple[int, str, bool, str]:
     why_checkpoint = "as asked"
     if args.checkpointing_is_open:
         checkpoint = longest > fits
-        needed = f"the longest row takes about {longest * per_token / 2**30:.1f} GB of {free / 2**30:.1f} GB"
+        needed = f"the longest row takes about {_bytes(longest * per_token)} of {_bytes(free)}"
         why_checkpoint = needed if checkpoint else f"it fits: {needed}"
         args.activation_checkpointing = args.gradient_checkpointing = checkpoint
     if checkpoint:
@@ -94,7 +94,7 @@ def _memory(engine: Engine, inner: nn.Module) -> tuple[int, str, bool, str]:
         return args.tokens_per_forward, "as asked", checkpoint, why_checkpoint
     most = CPU_TOKENS if args.device.type == "cpu" else GPU_TOKENS
     budget = max(1, min(most, fits))
-    why = f"{budget * per_token / 2**30:.1f} GB of activations; the result is the same for any"
+    why = f"about {_bytes(budget * per_token)} of activations; the result is the same for any"
     return budget, why, checkpoint, why_checkpoint
 
 
@@ -142,8 +142,12 @@ def _name(inner: nn.Module) -> str:
     return Path(name).name or type(inner).__name__
 
 
-def _millions(count: int) -> str:
+def _count(count: int) -> str:
     return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.1f}M" if count >= 1e5 else f"{count:,}"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GB" if count >= 2**28 else f"{count / 2**20:.0f} MB"
 
 
 def _adapter(model: nn.Module) -> str:
@@ -154,11 +158,12 @@ def _adapter(model: nn.Module) -> str:
     return f"{config.peft_type.value} adapter" + (f", rank {config.r}" if hasattr(config, "r") else "")
 
 
-def _data(engine: Engine) -> tuple[str, str]:
-    report = engine.preparation_reports.get("train")
-    if report is None:
-        return f"{len(engine.train_dataset or ())} rows", "prepared before"
-    return f"{report.kept} of {report.read} rows", str(report).replace("\n", " ")
+def _say_data(plan: Plan, engine: Engine) -> None:
+    for report in engine.preparation_reports.values():
+        first, *rest = str(report).splitlines()
+        plan.say("rows", first)
+        for line in rest:
+            plan.say("", line.strip())
 
 
 def _dtype(engine: Engine, model: nn.Module) -> tuple[str, str]:
