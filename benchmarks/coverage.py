@@ -62,8 +62,17 @@ SMALL = {name: value for value, names in SIZES.items() for name in names.split()
 HEAD_DIM: dict[str, Any] = {"head_dim": 8}
 MAMBA2: dict[str, Any] = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 16, "mamba_chunk_size": 8}
 
+GEMMA3N_LAYERS = ["sliding_attention", "full_attention"] * 3
+
 OVERRIDES: dict[str, dict[str, Any]] = {
     "bamba": MAMBA2,
+    "cohere_compass_text": {
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}
+    },
+    "dbrx": {
+        "attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8},
+        "ffn_config": {"ffn_hidden_size": 64},
+    },
     "deepseek_v2": {"first_k_dense_replace": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
     "dots1": {
         "n_shared_experts": 1,
@@ -72,6 +81,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "n_routed_experts": 4,
     },
     "falcon_h1": {**MAMBA2, "mamba_d_ssm": 64},
+    "gemma3n_text": {"num_kv_shared_layers": 2, "num_hidden_layers": 6, "layer_types": GEMMA3N_LAYERS},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 6},
     "granitemoehybrid": MAMBA2,
     "hunyuan_v1_dense": HEAD_DIM,
@@ -89,6 +99,11 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 32},
     "xlm": {"causal": True},
     "xmod": {"default_language": "en_XX"},
+    "zamba2": {
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "chunk_size": 8,
+        "mamba_d_state": 16,
+    },
     "zaya": {"num_experts_per_tok": 1},
 }
 """What one type needs besides."""

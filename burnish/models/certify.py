@@ -46,6 +46,7 @@ LENGTH_RULES = {
     "index_topk": 6,
     "keep_window_size": 6,
     "floor_scale": 6,
+    "log_scaling_n_floor": 6,
     "topk_blocks": 2,
     "block_size": 2,
 }

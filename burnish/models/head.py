@@ -40,8 +40,11 @@ def language_head(model: Any) -> Head:
 
 def head_input(model: Any, states: Tensor) -> Tensor:  # float[T, D] -> float[T, D']
     """What the output projection gets: the backbone's states, but for families with layers between."""
-    if hasattr(model, "cls"):  # BERT and its kin
-        return model.cls.predictions.transform(states)
+    if hasattr(model, "cls"):  # BERT and its kin; RemBERT
+        predictions = model.cls.predictions
+        if hasattr(predictions, "transform"):
+            return predictions.transform(states)
+        return predictions.LayerNorm(predictions.activation(predictions.dense(states)))
     if hasattr(model, "generator_predictions"):  # ELECTRA
         return model.generator_predictions(states)
     head: Any = getattr(model, "lm_head", None)
@@ -57,13 +60,13 @@ def _softcap(config: Any) -> float | None:
 
 
 def _scale(config: Any) -> float:
-    """Cohere and others multiply the logits; Granite and MiniCPM3 divide; HyperCLOVA X multiplies by
-    what Granite divides by."""
+    """Cohere and others multiply the logits; Granite, MiniCPM3 and Inkling divide; HyperCLOVA X multiplies
+    by what Granite divides by."""
     for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
         value = getattr(config, name, None)
         if value is not None:
             return float(value)
-    scaling = getattr(config, "logits_scaling", None)
+    scaling = getattr(config, "logits_scaling", None) or getattr(config, "logits_mup_width_multiplier", None)
     if scaling is None:
         return 1.0
     return float(scaling) if config.model_type == "hyperclovax" else 1.0 / float(scaling)
