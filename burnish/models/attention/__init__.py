@@ -5,24 +5,43 @@ keyword argument that travels from `model(...)` down to here; there is no global
 checkpointing and several forests in flight are safe. No mask function is registered with it, which
 makes transformers build no mask at all.
 
-Backends share one signature (`Attend` in `dense.py`) and differ only in how they get there:
+Backends share one signature (`Attend`) and differ only in how they get there:
 
     dense.py      one masked product over the whole forest; any device, any feature; the reference
-    segments.py   CPU: segment by segment, own causal part and prefix part merged by log-sum-exp
-    varlen.py     CUDA: the same two parts through torch's variable-length attention
+    blocks.py     CPU: only the blocks of that product in which something is seen (cut by plan.py)
+    varlen.py     CUDA: own part and prefix parts through torch's variable-length flash attention
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from burnish.data.forest import Forest
+from burnish.errors import UserError
+from burnish.models.attention import varlen
+from burnish.models.attention.blocks import block_attention
 from burnish.models.attention.dense import Rules, dense_attention
 
 NAME = "forest"
+
+Attend = Callable[[Tensor, Tensor, Tensor, Forest, Rules], Tensor]
+"""float[1, H, T, D], float[1, H_kv, T, D], float[1, H_kv, T, D_v], ... -> float[1, T, H, D_v]."""
+
+
+def choose_backend(query: Tensor, value: Tensor, forest: Forest, rules: Rules) -> Attend:
+    """The fastest backend that computes exactly this layer."""
+    if rules.bias is not None:
+        return dense_attention
+    if query.device.type == "cpu":
+        return block_attention
+    if query.device.type == "cuda" and varlen.serves(query, value, forest, rules):
+        return varlen.varlen_attention
+    return dense_attention
 
 
 def forest_attention(
@@ -44,9 +63,29 @@ def forest_attention(
     """What transformers calls in every attention layer. Never degrades silently: it raises instead."""
     if forest is None or attention_mask is not None:
         raise RuntimeError("attention over a forest needs the `forest` keyword and no mask")
+    if query.shape[0] != 1 or query.shape[2] != forest.size:
+        raise RuntimeError(
+            f"attention over a forest of {forest.size} tokens got queries of shape {tuple(query.shape)}"
+        )
+    if dropout:
+        raise UserError(
+            f"attention dropout of {dropout} cannot be used: branches would share that of their prompt",
+            where="model config",
+            fix="set the model's attention dropout to 0 (usually `attention_dropout`)",
+        )
     forest.attention_calls += 1
-    rules = Rules(scaling or query.shape[-1] ** -0.5, sliding_window, softcap, s_aux, position_bias)
-    return dense_attention(query, key, value, forest, rules), None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rules = Rules(scale, sliding_window, softcap, s_aux, position_bias)
+    query, key, value = _autocast(query, key, value)
+    return choose_backend(query, value, forest, rules)(query, key, value, forest, rules), None
+
+
+def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Under autocast all in its dtype, as torch's own attention does: norms may have left some in float32."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(t if t.dtype == torch.float64 else t.to(torch.get_autocast_dtype(device)) for t in tensors)
 
 
 AttentionInterface.register(NAME, forest_attention)

@@ -13,14 +13,15 @@ Shapes: T tokens, H heads, H_kv of them with keys of their own, G = H / H_kv, R 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from burnish.data.forest import Forest
 from burnish.models.attention.dense import Rules
-from burnish.models.attention.plan import Block, Plan, Range
+from burnish.models.attention.plan import Block, Plan
 
 
 def block_attention(query: Tensor, key: Tensor, value: Tensor, forest: Forest, rules: Rules) -> Tensor:
@@ -34,95 +35,89 @@ class _BlockAttention(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None, plan: Plan, rules: Rules
     ) -> Tensor:
-        groups = query.shape[1] // key.shape[1]
-        folded = _fold(query.transpose(1, 2), groups)
-        key, value = key[0].contiguous(), value[0].contiguous()
-        output = folded.new_empty(*folded.shape[:2], value.shape[-1])
+        query_T = query[0].transpose(0, 1).unflatten(1, (key.shape[1], -1))  # [T, H_kv, G, D]
+        key_T, value_T = key[0], value[0]  # [H_kv, T, D]
+        output = query.new_empty(*query_T.shape[:3], value.shape[-1])
         for block, bias in zip(plan.blocks, plan.biases(query.dtype), strict=True):
-            rows = slice(block.rows[0] * groups, block.rows[1] * groups)
-            logits, _ = _logits(folded[:, rows], _take(key, block.keys), block, bias, rules)
-            weights = _softmax(logits, sinks)[..., : logits.shape[-1]]
-            torch.bmm(weights, _take(value, block.keys), out=output[:, rows])
-        ctx.save_for_backward(folded, key, value, sinks)
+            logits, _ = _logits(_fold(query_T, block), _take(key_T, block), block, bias, rules)
+            weights = _softmax(logits, sinks).to(key.dtype)[..., : logits.shape[-1]]
+            _unfold(output, block, torch.bmm(weights, _take(value_T, block)))
+        ctx.save_for_backward(query, key, value, sinks)
         ctx.plan, ctx.rules = plan, rules
-        return _unfold(output, groups)
+        return output.flatten(1, 2)[None]
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, sinks = ctx.saved_tensors
-        groups = query.shape[1] // key.shape[1]
+        heads = key.shape[1]
         total = torch.promote_types(query.dtype, torch.float32)
+        inputs = _Inputs(query[0].transpose(0, 1).unflatten(1, (heads, -1)), key[0], value[0], sinks)
         grads = _Gradients(
-            output=_fold(grad_output, groups),
-            query=torch.empty_like(query),
-            key=torch.zeros_like(key, dtype=total),
-            value=torch.zeros_like(value, dtype=total),
+            output=grad_output[0].unflatten(1, (heads, -1)),
+            query=query.new_empty(inputs.query.shape),
+            key=torch.zeros(key.shape[1:], dtype=total),
+            value=torch.zeros(value.shape[1:], dtype=total),
             sinks=None if sinks is None else torch.zeros(sinks.shape, dtype=total),
         )
         for block, bias in zip(ctx.plan.blocks, ctx.plan.biases(query.dtype), strict=True):
-            _block_backward(query, key, value, sinks, block, bias, ctx.rules, grads)
+            _block_backward(inputs, block, bias, ctx.rules, grads)
         return (
-            _unfold(grads.query.mul_(ctx.rules.scaling), groups).transpose(1, 2),
+            grads.query.mul_(ctx.rules.scaling).flatten(1, 2).transpose(0, 1)[None],
             grads.key.mul_(ctx.rules.scaling).to(key.dtype)[None],
             grads.value.to(value.dtype)[None],
-            None if grads.sinks is None else grads.sinks.to(sinks.dtype),
+            None if sinks is None or grads.sinks is None else grads.sinks.to(sinks.dtype),
             None,
             None,
         )
 
 
-class _Gradients:
-    """The incoming gradient, and the sums that blocks add to."""
-
-    def __init__(self, output: Tensor, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None) -> None:
-        self.output = output  # float[H_kv, T*G, D_v]
-        self.query = query  # float[H_kv, T*G, D]
-        self.key = key  # float[H_kv, T, D]
-        self.value = value  # float[H_kv, T, D_v]
-        self.sinks = sinks  # float[H]
+class _Inputs(NamedTuple):
+    query: Tensor  # float[T, H_kv, G, D]
+    key: Tensor  # float[H_kv, T, D]
+    value: Tensor  # float[H_kv, T, D_v]
+    sinks: Tensor | None  # float[H]
 
 
-def _block_backward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    sinks: Tensor | None,
-    block: Block,
-    bias: Tensor,
-    rules: Rules,
-    grads: _Gradients,
-) -> None:
-    groups = query.shape[1] // key.shape[1]
-    rows = slice(block.rows[0] * groups, block.rows[1] * groups)
-    queries, keys, values = query[:, rows], _take(key, block.keys), _take(value, block.keys)
-    logits, capped = _logits(queries, keys, block, bias, rules)
+class _Gradients(NamedTuple):
+    output: Tensor  # float[T, H_kv, G, D_v], given; the rest is filled block by block
+    query: Tensor  # float[T, H_kv, G, D]
+    key: Tensor  # float[H_kv, T, D]
+    value: Tensor  # float[H_kv, T, D_v]
+    sinks: Tensor | None  # float[H]
+
+
+def _block_backward(inputs: _Inputs, block: Block, bias: Tensor, rules: Rules, grads: _Gradients) -> None:
+    query, key, value = _fold(inputs.query, block), _take(inputs.key, block), _take(inputs.value, block)
+    outer = _fold(grads.output, block)
+    logits, capped = _logits(query, key, block, bias, rules)
     seen = logits.shape[-1]
-    weights = _softmax(logits, sinks)
-    outer = grads.output[:, rows]
-    _add(grads.value, block.keys, torch.bmm(weights[..., :seen].mT, outer))
-    grad = torch.bmm(outer, values.mT)
-    if sinks is not None:
+    weights = _softmax(logits, inputs.sinks)
+    _add(grads.value, block, torch.bmm(weights.to(key.dtype)[..., :seen].mT, outer))
+    grad = torch.bmm(outer, value.mT).to(weights.dtype)
+    if inputs.sinks is not None:
         grad = torch.nn.functional.pad(grad, (0, 1))  # a sink has no value
     grad = torch._softmax_backward_data(grad, weights, -1, weights.dtype)
     if grads.sinks is not None:
-        per_row = grad[..., seen].unflatten(1, (-1, groups))
-        grads.sinks += per_row.sum(1, dtype=grads.sinks.dtype).flatten()
+        per_row = grad[..., seen].unflatten(1, (-1, inputs.query.shape[2]))  # [H_kv, rows, G]
+        grads.sinks.add_(per_row.sum(1, dtype=grads.sinks.dtype).flatten())
         grad = grad[..., :seen]
     if capped is not None:
         grad = torch.ops.aten.tanh_backward(grad, capped)
-    torch.bmm(grad, keys, out=grads.query[:, rows])
-    _add(grads.key, block.keys, torch.bmm(grad.mT, queries))
+    grad = grad.to(key.dtype)
+    _unfold(grads.query, block, torch.bmm(grad, key))
+    _add(grads.key, block, torch.bmm(grad.mT, query))
 
 
 def _logits(
     query: Tensor, key: Tensor, block: Block, bias: Tensor, rules: Rules
 ) -> tuple[Tensor, Tensor | None]:  # float[H_kv, R, keys]
-    """Logits of a block, -inf where hidden; and their tanh, where they are soft-capped."""
+    """Logits of a block, -inf where hidden; and their tanh, where they are soft-capped (then float32)."""
     scale = rules.scaling if rules.softcap is None else rules.scaling / rules.softcap
     logits = torch.baddbmm(query.new_empty(1, 1, 1), query, key.mT, beta=0, alpha=scale)
     capped = None
     if rules.softcap is not None:
-        capped = logits.tanh_()
+        capped = logits.to(torch.promote_types(logits.dtype, torch.float32)).tanh()
         logits = capped * rules.softcap
     if bias.numel():
         logits.unflatten(1, (bias.shape[0], -1))[..., slice(*block.columns)].add_(bias)
@@ -137,22 +132,24 @@ def _softmax(logits: Tensor, sinks: Tensor | None) -> Tensor:  # float[H_kv, R, 
     return torch.cat([logits, sink.reshape(heads, rows, 1)], -1).softmax(-1)
 
 
-def _take(tensor: Tensor, ranges: tuple[Range, ...]) -> Tensor:  # float[H_kv, T, D] -> float[H_kv, keys, D]
-    parts = [tensor[:, start:stop] for start, stop in ranges]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+def _take(tensor: Tensor, block: Block) -> Tensor:  # float[H_kv, T, D] -> float[H_kv, keys, D]
+    parts = [tensor[:, start:stop] for start, stop in block.keys]
+    return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts, 1)
 
 
-def _add(total: Tensor, ranges: tuple[Range, ...], part: Tensor) -> None:
+def _add(total: Tensor, block: Block, part: Tensor) -> None:
     """The transpose of `_take`."""
     done = 0
-    for start, stop in ranges:
+    for start, stop in block.keys:
         total[:, start:stop] += part[:, done : done + stop - start]
         done += stop - start
 
 
-def _fold(tensor: Tensor, groups: int) -> Tensor:  # float[1, T, H, D] -> float[H_kv, T*G, D]
-    return tensor[0].unflatten(1, (-1, groups)).transpose(0, 1).flatten(1, 2).contiguous()
+def _fold(tensor: Tensor, block: Block) -> Tensor:  # float[T, H_kv, G, D] -> float[H_kv, R, D]
+    return tensor[slice(*block.rows)].transpose(0, 1).flatten(1, 2).contiguous()
 
 
-def _unfold(tensor: Tensor, groups: int) -> Tensor:  # float[H_kv, T*G, D] -> float[1, T, H, D]
-    return tensor.unflatten(1, (-1, groups)).transpose(0, 1).flatten(1, 2)[None]
+def _unfold(tensor: Tensor, block: Block, part: Tensor) -> None:
+    """The transpose of `_fold`."""
+    rows = tensor[slice(*block.rows)]
+    rows.transpose(0, 1).copy_(part.unflatten(1, (rows.shape[0], -1)))

@@ -35,7 +35,7 @@ Range = tuple[int, int]
 """Tokens `[start, stop)`."""
 
 ATOM = 64  # rows; the finest cut of a segment
-CALLS = 2048  # query-key pairs that cost as much as the dozen calls a block takes
+CALLS = 4096  # query-key pairs that cost as much as the dozen calls a block takes
 PER_KEY = 12  # rows that cost as much as adding one key's gradient to the sum over blocks
 PER_GATHERED_KEY = 8  # the same for copying a key whose neighbours are not in the block
 GAP = 32  # keys between two ranges that are cheaper to mask than to leave out
