@@ -63,6 +63,8 @@ class EngineConfig(TrlOptions, TrainingArguments):
         self.bf16 = bool(asked_for_bf16) and bool(self.fsdp or self.deepspeed)
         super().__post_init__()
         self.bf16 = asked_for_bf16
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False
         self._refuse_what_would_be_ignored()
 
     def _refuse_what_would_be_ignored(self) -> None:
