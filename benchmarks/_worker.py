@@ -24,6 +24,9 @@ from typing import Any
 
 PREFIX = {"sft": "SFT", "reward": "Reward", "dpo": "DPO"}
 
+ADVANCE = "completed"
+"""The method of Burnish's trainers that adds what must be known of all rows before step 1."""
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -42,13 +45,14 @@ class Spec:
 
 @dataclass
 class Result:
-    """What a run took. Times in seconds; lists have an entry per step."""
+    """What a run took. Lists have an entry per step."""
 
     step_seconds: list[float] = field(default_factory=list)
     step_cpu_seconds: list[float] = field(default_factory=list)
     advance_seconds: float = 0.0  # a reference scored before step 1, for all rows
     advance_cpu_seconds: float = 0.0
     peak_bytes: int = 0  # the most resident memory the process ever had, imports and loading included
+    logical_tokens: float = 0.0  # of all steps; a prompt counts once for each of its completions
     first_step: dict[str, float] = field(default_factory=dict)  # what it logged
 
 
@@ -56,17 +60,16 @@ class Watch:
     """Wall and CPU time since the last look."""
 
     def __init__(self) -> None:
-        self.look()
+        self.last = (time.perf_counter(), time.process_time())
 
     def look(self) -> tuple[float, float]:
-        now = time.perf_counter(), time.process_time()
-        passed = (now[0] - self.last[0], now[1] - self.last[1]) if hasattr(self, "last") else (0.0, 0.0)
-        self.last = now
-        return passed
+        before, self.last = self.last, (time.perf_counter(), time.process_time())
+        return self.last[0] - before[0], self.last[1] - before[1]
 
 
 def build(spec: Spec, output: str) -> Any:
     """The library's trainer for `spec`."""
+    import torch
     from datasets import Dataset
 
     library = importlib.import_module(spec.library)
@@ -79,6 +82,7 @@ def build(spec: Spec, output: str) -> Any:
         lr_scheduler_type="constant",
         optim="adamw_torch_fused",
         bf16=spec.dtype == "bf16",
+        use_cpu=not torch.accelerator.is_available(),
         train_sampling_strategy="sequential",
         logging_steps=1,
         save_strategy="no",
@@ -123,27 +127,28 @@ def run(
     with tempfile.TemporaryDirectory() as output:
         trainer = build(spec, output)
         prepare(trainer)
-        time_scoring_in_advance(trainer, result)
+        if spec.library == "burnish":
+            time_scoring_in_advance(trainer, result)
         trainer.add_callback(Clock())
         trainer.train()
-    result.first_step = {k: v for k, v in trainer.state.log_history[0].items() if isinstance(v, float)}
+    logs = trainer.state.log_history
+    result.first_step = {key: value for key, value in logs[0].items() if isinstance(value, float)}
+    result.logical_tokens = logs[spec.steps - 1]["num_tokens"]
     result.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return result
 
 
 def time_scoring_in_advance(trainer: Any, result: Result) -> None:
     """Burnish scores a reference before step 1, where TRL as it comes does so within each step."""
-    if not hasattr(trainer, "score_in_advance"):
-        return
-    score = trainer.score_in_advance
+    score = getattr(trainer, ADVANCE)
 
-    def timed() -> Any:
+    def timed(dataset: Any) -> Any:
         watch = Watch()
-        scored = score()
+        scored = score(dataset)
         result.advance_seconds, result.advance_cpu_seconds = watch.look()
         return scored
 
-    trainer.score_in_advance = timed
+    setattr(trainer, ADVANCE, timed)
 
 
 if __name__ == "__main__":
