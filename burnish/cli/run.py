@@ -9,14 +9,13 @@ from burnish.pipeline.run import read_pipeline, run_pipeline
 from burnish.pipeline.settings import apply_environment, read_document
 from burnish.pipeline.stage import PreparedStage, StageResult
 
-SHOWN = {
-    "loss": "train loss",
-    "eval_loss": "eval loss",
-    "mean_token_accuracy": "token accuracy",
-    "accuracy": "accuracy",
-    "rewards/accuracies": "accuracy",
+COLUMNS = {
+    "train loss": ("loss",),
+    "eval loss": ("eval_loss",),
+    "token accuracy": ("eval_mean_token_accuracy",),
+    "accuracy": ("eval_accuracy", "eval_rewards/accuracies", "accuracy", "rewards/accuracies"),
 }
-"""Metrics of the summary, and the column of each."""
+"""Columns of the summary, and the metrics that fill them: the first that a stage has."""
 
 
 def run(file: str, check: bool) -> None:
@@ -37,21 +36,20 @@ def run(file: str, check: bool) -> None:
 
     results = run_pipeline(pipeline, announce)
     console.print(summary(results))
+    for result in results:
+        console.print(f"saved  {result.output}", markup=False, soft_wrap=True)
 
 
 def summary(results: list[StageResult]) -> Table:
-    """One row per stage: steps, time, its metrics, and where the model is."""
-    columns = list(dict.fromkeys(SHOWN[key] for result in results for key in SHOWN if key in result.metrics))
-    table = Table("stage", "method", "steps", "time", *columns, "output")
-    for result in results:
-        found = {SHOWN[key]: f"{result.metrics[key]:.4f}" for key in SHOWN if key in result.metrics}
-        cells = [found.get(column, "") for column in columns]
-        table.add_row(
-            result.name,
-            result.method.name,
-            str(result.steps),
-            f"{result.seconds:.0f} s",
-            *cells,
-            str(result.output),
-        )
+    """One row per stage: steps, time, and its last metrics."""
+    cells = {name: [cell(result, metrics) for result in results] for name, metrics in COLUMNS.items()}
+    shown = {name: column for name, column in cells.items() if any(column)}
+    table = Table("stage", "method", "steps", "time", *shown)
+    for index, result in enumerate(results):
+        values = [column[index] for column in shown.values()]
+        table.add_row(result.name, result.method.name, str(result.steps), f"{result.seconds:.0f} s", *values)
     return table
+
+
+def cell(result: StageResult, metrics: tuple[str, ...]) -> str:
+    return next((f"{result.metrics[name]:.4f}" for name in metrics if name in result.metrics), "")

@@ -18,7 +18,7 @@ Every stage writes to `<output_dir>/<name>`. All stages are checked before the f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,15 +35,39 @@ TOP_KEYS = ("env", "output_dir", "defaults", "stages")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The stages of a file, in order; `follows` tells which of them start from an earlier stage's model."""
+    """The stages of a file, in order; `follows` names the earlier stage whose model a stage starts from."""
 
     output: Path
     stages: list[Stage]
-    follows: frozenset[str]
+    follows: Mapping[str, str]
 
     def prepare(self) -> list[PreparedStage]:
         """Check every stage and load its rows, before any training. Raises `UserError`."""
-        return [stage.prepare(model_comes_later=stage.name in self.follows) for stage in self.stages]
+        prepared = [stage.prepare(model_comes_later=stage.name in self.follows) for stage in self.stages]
+        adapters: set[str] = set()  # stages that save an adapter
+        for stage, ready in zip(self.stages, prepared, strict=True):
+            continued = self.follows.get(stage.name, "") in adapters
+            if continued:
+                check_continuation(stage, ready, self.follows[stage.name])
+            if continued or ready.model.use_peft:
+                adapters.add(stage.name)
+        return prepared
+
+
+def check_continuation(stage: Stage, ready: PreparedStage, earlier: str) -> None:
+    """Refuse what cannot start from the adapter that the stage `earlier` saves. Raises `UserError`."""
+    if ready.model.use_peft:
+        raise UserError(
+            f"'{stage.name}' goes on training the adapter of '{earlier}', and cannot have another",
+            where=stage.settings["use_peft"].where,
+            fix=f"set use_peft: false for '{stage.name}'",
+        )
+    if stage.method.name == "reward":
+        raise UserError(
+            f"the reward model '{stage.name}' cannot start from '{earlier}', which saves an adapter",
+            where=stage.settings["model_name_or_path"].where,
+            fix=f"start it from the base model, or train '{earlier}' without use_peft",
+        )
 
 
 def run_pipeline(pipeline: Pipeline, announce: Callable[[PreparedStage], None]) -> list[StageResult]:
@@ -73,7 +97,7 @@ def read_pipeline(document: Document) -> Pipeline:
     methods = [method_of(entry) for entry in entries]
     check_defaults(defaults, methods)
     stages: dict[str, Stage] = {}
-    follows = set()
+    follows: dict[str, str] = {}
     for entry, method in zip(entries, methods, strict=True):
         stage = read_stage(entry, method, defaults, output)
         if stage.name in stages:
@@ -82,9 +106,9 @@ def read_pipeline(document: Document) -> Pipeline:
         if model is not None and model.value in stages:
             earlier = Setting(str(output / model.value), model.where)
             stage = Stage(stage.name, method, {**stage.settings, "model_name_or_path": earlier})
-            follows.add(stage.name)
+            follows[stage.name] = model.value
         stages[stage.name] = stage
-    return Pipeline(output, list(stages.values()), frozenset(follows))
+    return Pipeline(output, list(stages.values()), follows)
 
 
 def stage_entries(document: Document) -> list[Document]:
@@ -101,11 +125,12 @@ def stage_entries(document: Document) -> list[Document]:
 
 def method_of(entry: Document) -> Method:
     """The method a stage names, or whose name is the stage's own."""
-    first = f"{entry.path}:{min(entry.lines.values(), default=0)}"
     key = "method" if "method" in entry.nodes else "name"
     if key not in entry.nodes:
         raise UserError(
-            "a stage needs a method", where=first, fix=f"write `method:` with one of {', '.join(METHODS)}"
+            "a stage needs a method",
+            where=entry.where(),
+            fix=f"write `method:` with one of {', '.join(METHODS)}",
         )
     name = str(entry.plain(entry.nodes[key]))
     if name not in METHODS:

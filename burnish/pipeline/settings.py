@@ -61,8 +61,9 @@ class Document:
     nodes: dict[str, yaml.Node]
     lines: dict[str, int]
 
-    def where(self, key: str) -> str:
-        return f"{self.path}:{self.lines[key]}"
+    def where(self, key: str = "") -> str:
+        """The place of a key; of the first one, where the key is not given."""
+        return f"{self.path}:{self.lines.get(key) or min(self.lines.values(), default=1)}"
 
     def pop(self, key: str) -> yaml.Node | None:
         return self.nodes.pop(key, None)

@@ -72,7 +72,8 @@ class Stage:
     def _located(self, error: UserError, key: str) -> UserError:
         """The error with the place of the setting `key` before its own."""
         place = self.settings[key].where if key in self.settings else ""
-        places = dict.fromkeys(filter(None, [place, error.where]))
+        named = place.startswith("--") and error.where == key  # the place is the flag, which says the key
+        places = [place] if named else filter(None, [place, error.where])
         return UserError(error.what, where=": ".join(places), fix=error.fix)
 
     def _check_model(self, name: str) -> None:
