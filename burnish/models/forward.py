@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from burnish.data.forest import Forest
 from burnish.models.head import head_input
+from burnish.models.precision import working_copies
 from burnish.models.tiers import Tier, prepare, run
 
 
@@ -80,9 +81,10 @@ def _add_forward(inner: Any) -> None:
     ) -> Any:
         if forest is None:
             return self._forward_without_forest(*args, **kwargs)
-        states, ran = run(self, forest, self.forest_tier)
-        hidden = Hidden(head_input(self, states), ran)
-        return hidden if read is None else read(self, hidden)
+        with working_copies(self):
+            states, ran = run(self, forest, self.forest_tier)
+            hidden = Hidden(head_input(self, states), ran)
+            return hidden if read is None else read(self, hidden)
 
     # `generate` validates its arguments against the signature. Not `functools.wraps`: Accelerate follows
     # `__wrapped__` when it unwraps a model, and would take this forward off.
