@@ -130,7 +130,7 @@ def _softmax(logits: Tensor, sinks: Tensor | None) -> Tensor:  # float[H_kv, R, 
     heads, rows, _ = logits.shape
     logits = logits.to(
         torch.promote_types(logits.dtype, torch.float32)
-    )  # the sinks' own sum is over all rows
+    )  # as their gradient sums over all rows
     sink = sinks.to(logits.dtype).view(heads, 1, -1).expand(heads, rows * heads // sinks.numel(), -1)
     return torch.cat([logits, sink.reshape(heads, rows, 1)], -1).softmax(-1)
 
