@@ -255,15 +255,18 @@ def _wrong_type(column: str, value: Any, expected: str) -> UserError:
 
 def _no_format(row: Row, formats: Sequence[Format]) -> UserError:
     expected = " | ".join(" + ".join(f.columns) for f in formats)
-    best = min(formats, key=lambda f: len([name for name in f.columns if name not in row]))
-    wanted = [name for name in best.columns if name not in row]
-    renames = {name: _lookalike(name, row) for name in wanted}
+    renames = max((_renames(f, row) for f in formats), key=lambda found: sum(map(bool, found.values())))
     hint = ", ".join(f"'{found}': '{name}'" for name, found in renames.items() if found)
     return UserError(
         f"no known format: found columns {', '.join(row)}; expected {expected}",
-        fix=f"dataset.rename_columns({{{hint or repr(next(iter(row), '...')) + ': ' + repr(wanted[0])}}}), "
+        fix=f"dataset.rename_columns({{{hint or repr(next(iter(row), '...')) + ': ' + repr(next(iter(renames)))}}}), "
         "or build the columns with Dataset.map",
     )
+
+
+def _renames(wanted: Format, row: Row) -> dict[str, str]:
+    """The columns that a format misses, each with the row's column that may be meant (or nothing)."""
+    return {name: _lookalike(name, row) for name in wanted.columns if name not in row}
 
 
 LOOKALIKES = {

@@ -2,8 +2,8 @@
 
 Every branch (prompt and one completion) is one text, tokenized once. The prompt of an example is the tokens
 that all its branches have in common, up to where the completions begin. A token that straddles the seam
-belongs to the completion; where one branch has such a token, the others' tokens from there on are theirs too, because
-branches are compared by the probability of all that follows the same tokens.
+belongs to the completion; where one branch has such a token, the others' tokens from there on are theirs too,
+because branches are compared by the probability of all that follows the same tokens.
 """
 
 from __future__ import annotations

@@ -1,0 +1,279 @@
+"""One pass from rows to token ids: truncation, what is dropped and counted, caching."""
+
+from __future__ import annotations
+
+import datasets
+import pytest
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from burnish.data.example import Example, TokenizedExample
+from burnish.data.forest import Forest
+from burnish.data.options import PreparationOptions
+from burnish.data.prepare import prepare
+from burnish.data.preview import preview
+from burnish.data.truncate import fit
+from burnish.errors import UserError
+from tests.data import chats
+from tests.data.chats import assistant, byte_tokenizer, user
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+# Truncation
+
+
+def example(prompt: int, *completions: int, trained_from: int = 0) -> TokenizedExample:
+    """Tokens numbered by position, so that a cut shows."""
+    return TokenizedExample(
+        list(range(prompt)),
+        [list(range(prompt, prompt + length)) for length in completions],
+        [[i >= trained_from for i in range(length)] for length in completions],
+    )
+
+
+def test_keep_start_cuts_completions():
+    cut, dropped = fit(example(3, 4, 2), PreparationOptions(max_length=5))
+    assert (cut.prompt, cut.completions, dropped) == ([0, 1, 2], [[3, 4], [3, 4]], "")
+
+
+def test_keep_end_cuts_the_prompt_for_all():
+    cut, dropped = fit(example(3, 4, 2), PreparationOptions(max_length=5, truncation_mode="keep_end"))
+    assert (cut.prompt, cut.completions, dropped) == ([2], [[3, 4, 5, 6], [3, 4]], "")
+
+
+def test_keep_end_of_one_long_completion():
+    cut, dropped = fit(example(2, 6), PreparationOptions(max_length=4, truncation_mode="keep_end"))
+    assert (cut.prompt, cut.completions, dropped) == ([], [[4, 5, 6, 7]], "")
+
+
+@pytest.mark.parametrize(
+    ("tree", "options", "reason"),
+    [
+        (example(5, 2, 2), {"max_length": 5}, "the prompt alone fills max_length"),
+        (example(0, 9, trained_from=6), {"max_length": 5}, "no trained token after truncation"),
+        (example(3, 4, 2), {"max_length": 6, "overlong": "drop"}, "longer than max_length"),
+        (example(3, 2, trained_from=2), {}, "no trained token"),
+        (example(0, 1), {}, "no trained token"),  # the first token of all is predicted from nothing
+        (example(0, 0), {}, "no trained token"),
+        (example(2, 3, 0), {}, "no trained token"),
+        (example(3, 4, 2), {"max_length": 7}, ""),
+        (example(3, 4, 2), {"max_length": None}, ""),
+    ],
+)
+def test_reasons_to_drop(tree, options, reason):
+    assert fit(tree, PreparationOptions(**options))[1] == reason
+
+
+@given(
+    prompt=st.integers(0, 8),
+    completions=st.lists(st.integers(0, 8), min_size=1, max_size=3),
+    limit=st.integers(2, 12),
+    mode=st.sampled_from(["keep_start", "keep_end"]),
+)
+def test_what_is_kept_fits_and_is_a_run_of_what_was(prompt, completions, limit, mode):
+    before = example(prompt, *completions)
+    after, dropped = fit(before, PreparationOptions(max_length=limit, truncation_mode=mode))
+    if dropped:
+        return
+    for tokens, mask, whole in zip(after.completions, after.trained, before.completions, strict=True):
+        path = after.prompt + tokens
+        assert len(path) <= limit and len(mask) == len(tokens)
+        everything = before.prompt + whole
+        start = everything.index(path[0])
+        assert path == everything[start : start + len(path)]
+
+
+# The pass
+
+
+ROWS = [
+    {"prompt": [user("one")], "completion": [assistant("two")], "id": 7},
+    {"prompt": [user("three " * 60)], "completion": [assistant("four")], "id": 8},
+    {"prompt": [user("five")], "completion": [assistant("six " * 60)], "id": 9},
+]
+
+
+def test_report_counts_every_row():
+    tokenizer = byte_tokenizer(chats.CHATML)
+    prepared = prepare(
+        Dataset.from_list(ROWS), Example.language, tokenizer, PreparationOptions(max_length=40), "train"
+    )
+    report = prepared.report
+    assert (report.read, report.kept, report.truncated) == (3, 2, 1)
+    assert report.dropped["the prompt alone fills max_length"].rows == [1]
+    assert prepared.dataset["row"][:] == [0, 2]
+    assert prepared.dataset.column_names == ["prompt_ids", "completion_ids", "completion_mask", "row"]
+    kept = [TokenizedExample.from_row(row) for row in prepared.dataset]
+    assert report.tokens == sum(e.length for e in kept) and report.longest == 40
+    assert report.trained_tokens == sum(e.trained_tokens for e in kept) == Forest.pack(kept).target.numel()
+    assert report.to_dict()["dropped"]["the prompt alone fills max_length"]["count"] == 1
+    assert str(report).splitlines() == [
+        f"train: 2 of 3 rows kept, 1 truncated; {report.tokens} tokens, {report.trained_tokens} of them "
+        f"trained ({report.trained_tokens / report.tokens:.0%}); longest example 40 tokens",
+        "  dropped, the prompt alone fills max_length: 1 (row 1)",
+    ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12), st.integers(4, 40)
+)
+def test_kept_and_dropped_add_up(sizes, limit):
+    rows = [{"input_ids": list(range(a + b)), "completion_mask": [0] * a + [1] * b} for a, b in sizes]
+    dataset = Dataset.from_list(rows)
+    try:
+        dataset, report = prepare(
+            dataset, Example.language, byte_tokenizer(), PreparationOptions(max_length=limit)
+        )
+    except UserError as error:
+        assert str(error).startswith(f"dataset: none of the {len(rows)} rows can be trained: ")
+        return
+    assert report.kept + report.dropped_rows == report.read == len(rows)
+    assert len(dataset) == report.kept
+    assert all(TokenizedExample.from_row(row).trained_tokens for row in dataset)
+
+
+def test_margin_is_carried_and_other_columns_are_not():
+    rows = [{"prompt": "a", "chosen": " b", "rejected": " c", "margin": 1, "votes": 3}]
+    dataset, _ = prepare(Dataset.from_list(rows), Example.preference, byte_tokenizer(), PreparationOptions())
+    tree = TokenizedExample.from_row(dataset[0])
+    assert tree.columns == {"margin": 1.0} and tree.row == 0
+
+
+def test_equal_answers_are_kept_and_counted():
+    rows = [
+        {"prompt": "a", "chosen": " b", "rejected": " b"},
+        {"prompt": "a", "chosen": " b", "rejected": " c"},
+    ]
+    _, report = prepare(Dataset.from_list(rows), Example.preference, byte_tokenizer(), PreparationOptions())
+    assert report.kept == 2 and report.warnings["chosen equals rejected"].rows == [0]
+
+
+def test_text_column_of_another_name():
+    options = PreparationOptions(dataset_text_field="story")
+    dataset, _ = prepare(Dataset.from_list([{"story": "hello"}]), Example.language, byte_tokenizer(), options)
+    assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]) == "hello</s>"
+
+
+def test_end_of_text_of_choice():
+    options = PreparationOptions(eos_token="<|end|>")
+    dataset, _ = prepare(Dataset.from_list([{"text": "hello"}]), Example.language, byte_tokenizer(), options)
+    assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]) == "hello<|end|>"
+
+
+def test_template_arguments_of_the_row_come_over_the_options():
+    template = "{{ greeting }}{{ name }}|" + chats.CHATML
+    options = PreparationOptions(chat_template_kwargs={"greeting": "hello ", "name": "you"})
+    rows = [{"messages": [user("a"), assistant("b")], "chat_template_kwargs": {"name": "there"}}]
+    dataset, _ = prepare(Dataset.from_list(rows), Example.language, byte_tokenizer(template), options)
+    assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]).startswith("hello there|")
+
+
+def test_tools_reach_the_template():
+    template = "{% for t in tools or [] %}{{ t.name }}|{% endfor %}" + chats.CHATML
+    rows = [{"messages": [user("a"), assistant("b")], "tools": '[{"name": "search"}]'}]
+    dataset, _ = prepare(
+        Dataset.from_list(rows), Example.language, byte_tokenizer(template), PreparationOptions()
+    )
+    assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]).startswith("search|")
+
+
+def test_two_processes_prepare_the_same():
+    dataset = Dataset.from_list(ROWS * 4)
+    tokenizer = byte_tokenizer(chats.CHATML)
+    alone = prepare(dataset, Example.language, tokenizer, PreparationOptions(max_length=40))
+    shared = prepare(dataset, Example.language, tokenizer, PreparationOptions(max_length=40, num_proc=2))
+    assert shared.dataset.to_list() == alone.dataset.to_list() and shared.report == alone.report
+
+
+def test_rows_are_named_in_errors():
+    rows = [{"text": "a"}, {"text": None}]
+    with pytest.raises(UserError) as error:
+        prepare(Dataset.from_list(rows), Example.language, byte_tokenizer(), PreparationOptions(), "train")
+    assert str(error.value).startswith("train, row 1, column 'text': expected a string, found None")
+    with pytest.raises(UserError, match="row 1, column 'text': expected a string, found None"):
+        options = PreparationOptions(num_proc=2)
+        prepare(Dataset.from_list(rows), Example.language, byte_tokenizer(), options)
+    with pytest.raises(UserError) as error:
+        prepare(
+            Dataset.from_list([{"messages": [user("a")]}]),
+            Example.language,
+            byte_tokenizer(),
+            PreparationOptions(),
+            "eval",
+        )
+    assert str(error.value).startswith("eval, row 0: the tokenizer has no chat template")
+
+
+def test_no_row_left():
+    with pytest.raises(UserError) as error:
+        prepare(
+            Dataset.from_list([{"prompt": "one two three", "completion": " four"}]),
+            Example.language,
+            byte_tokenizer(),
+            PreparationOptions(max_length=2),
+        )
+    assert str(error.value) == (
+        "dataset: none of the 1 rows can be trained: the prompt alone fills max_length: 1 (row 0)\n"
+        "  fix: raise max_length"
+    )
+
+
+def test_unknown_option_values():
+    with pytest.raises(UserError, match="truncation_mode: expected keep_start or keep_end, found 'middle'"):
+        PreparationOptions(truncation_mode="middle")
+    with pytest.raises(UserError, match="max_length: expected at least 2 tokens, found 0"):
+        PreparationOptions(max_length=0)
+
+
+def test_cache_goes_by_data_template_and_options(tmp_path, monkeypatch):
+    Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "rows"))
+
+    def run(template=chats.CHATML, **options) -> str:
+        dataset = Dataset.load_from_disk(str(tmp_path / "rows"))
+        tokenizer = byte_tokenizer(template)
+        return prepare(
+            dataset, Example.language, tokenizer, PreparationOptions(**options)
+        ).dataset._fingerprint
+
+    first = run()
+    files = sorted(path.name for path in (tmp_path / "rows").glob("cache-*"))
+    assert run() == first
+    assert sorted(path.name for path in (tmp_path / "rows").glob("cache-*")) == files != []
+    others = {
+        run(template=chats.DEFAULT_SYSTEM),
+        run(completion_only_loss=False),
+        run(assistant_only_loss=True),
+    }
+    assert len(others - {first}) == 3
+
+
+# The preview
+
+
+def test_preview_marks_what_is_trained():
+    tokenizer = byte_tokenizer(chats.CHATML)
+    rows = [{"messages": [user("one"), assistant("two")]}]
+    options = PreparationOptions(assistant_only_loss=True)
+    dataset, _ = prepare(Dataset.from_list(rows), Example.language, tokenizer, options)
+    assert preview(TokenizedExample.from_row(dataset[0]), tokenizer) == (
+        "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\n⟦two<|im_end|>\n⟧"
+    )
+
+
+def test_preview_of_two_completions_and_of_long_text():
+    tree = TokenizedExample([1], [[2, 3], [4]], [[True, True], [True]])
+
+    class Letters:
+        def decode(self, ids: list[int]) -> str:
+            return "".join("_abcd"[i] for i in ids)
+
+    assert preview(tree, Letters()) == "a\n--- completion 0\n⟦bc⟧\n--- completion 1\n⟦d⟧"
+    assert preview(TokenizedExample([1] * 9, [[2]], [[True]]), Letters(), limit=4) == "aa … aa⟦b⟧"
