@@ -31,7 +31,10 @@ def test_importing_the_package_is_light():
     ids=" ".join,
 )
 def test_help_is_light(words):
-    assert heavy_after("import sys; from burnish.cli import main; main(sys.argv[1:])", *words) == "[]"
+    assert (
+        heavy_after("import sys; from burnish.cli import main; assert main(sys.argv[1:]) == 0", *words)
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize("name", burnish.EXPORTS)
