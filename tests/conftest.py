@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["BURNISH_CACHE"] = tempfile.mkdtemp(prefix="burnish-cache-")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"

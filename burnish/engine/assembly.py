@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -41,12 +42,19 @@ def config_for(config_class: type[EngineConfig], args: Any, model: Any) -> Any:
     if isinstance(args, config_class):
         return args
     if isinstance(args, TrainingArguments):
-        return config_class(**{k: v for k, v in args.to_dict().items() if k not in ("logging_dir", "push_to_hub_token")})
+        return config_class(**{"output_dir": args.output_dir} | _changed(args))
     raise UserError(
         f"expected a {config_class.__name__}, found a {type(args).__name__}",
         where="args",
         fix=f"pass burnish.{config_class.__name__}(...)",
     )
+
+
+def _changed(args: TrainingArguments) -> dict[str, Any]:
+    """The arguments that differ from transformers' defaults, so that a method's own defaults hold for the rest."""
+    untouched = TrainingArguments(output_dir=args.output_dir)
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.init}
+    return {name: value for name, value in given.items() if value != getattr(untouched, name)}
 
 
 # Model

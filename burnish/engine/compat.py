@@ -11,8 +11,6 @@ accepted and ignored: `apply_compat` refuses what is refused and reports what ha
 Left out: aliases for names that TRL itself has removed; the command line suggests the new ones.
 """
 
-# ruff: noqa: RUF009 (`no_effect` and `refused` return dataclass fields)
-
 from __future__ import annotations
 
 import dataclasses
@@ -38,14 +36,26 @@ class Standing:
 SAME = Standing("same")
 
 
+class Stated(str):
+    """The help of an option, which carries its standing: argparse takes no other key of the metadata."""
+
+    standing: Standing
+
+    @staticmethod
+    def of(standing: Standing) -> Stated:
+        text = Stated(f"{standing.word.capitalize()}: {standing.because}.")
+        text.standing = standing
+        return text
+
+
 def no_effect(default: Any, because: str) -> Any:
     """A dataclass field for an option that is accepted, reported, and then set back to its default."""
-    return described(default, f"No effect: {because}.", standing=Standing("no effect", because))
+    return described(default, Stated.of(Standing("no effect", because)))
 
 
 def refused(default: Any, because: str, allowed: tuple[Any, ...] = ()) -> Any:
     """A dataclass field for an option that may only have its default, or one of `allowed`."""
-    return described(default, f"Refused: {because}.", standing=Standing("refused", because, allowed))
+    return described(default, Stated.of(Standing("refused", because, allowed)))
 
 
 OWN_DEFAULTS = {
@@ -127,11 +137,15 @@ TRAINER_ARGUMENTS: dict[str, Standing] = {
 
 def standing_of(config_class: type, name: str) -> Standing:
     """What the TRL option `name` is in a config class. Raises `KeyError` where it is no field of it."""
-    known = {f.name: f for f in dataclasses.fields(config_class)}
-    standing = known[name].metadata.get("standing", SAME)
+    known = {field.name: field for field in dataclasses.fields(config_class)}
+    standing = _stated(known[name])
     if standing is SAME and name in OWN_DEFAULTS:
         return Standing("own default", OWN_DEFAULTS[name])
     return standing
+
+
+def _stated(field: dataclasses.Field) -> Standing:
+    return getattr(field.metadata.get("help"), "standing", SAME)
 
 
 def apply_compat(config: Any) -> list[str]:
@@ -141,7 +155,7 @@ def apply_compat(config: Any) -> list[str]:
     """
     notes = []
     for option in dataclasses.fields(config):
-        standing: Standing = option.metadata.get("standing", SAME)
+        standing = _stated(option)
         value = getattr(config, option.name)
         if standing is SAME or value == option.default or value in standing.allowed:
             continue

@@ -7,13 +7,13 @@ from it. A method's config adds its own fields and the options of TRL's that are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from transformers import TrainingArguments
 
 from burnish.engine.compat import TrlOptions, apply_compat
-from burnish.errors import UserError
+from burnish.errors import UserError, nearest
 from burnish.options import described
 
 
@@ -56,16 +56,31 @@ class EngineConfig(TrlOptions, TrainingArguments):
 
     def __post_init__(self) -> None:
         self.compat_notes = apply_compat(self)
+        self._check_choices()
         self.checkpointing_is_open = self.gradient_checkpointing is None and self.activation_checkpointing is None
         asked_for_bf16 = self.bf16
         # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine
         # without GPU; only FSDP and DeepSpeed have to hear of it.
         self.bf16 = bool(asked_for_bf16) and bool(self.fsdp or self.deepspeed)
         super().__post_init__()
+        self.remove_unused_columns = False
         self.bf16 = asked_for_bf16
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False
         self._refuse_what_would_be_ignored()
+
+    def _check_choices(self) -> None:
+        for option in fields(self):
+            choices, value = option.metadata.get("choices"), getattr(self, option.name)
+            if not choices or value == option.default:
+                continue
+            for chosen in value if isinstance(value, list) else [value]:
+                if chosen not in choices:
+                    raise UserError(
+                        f"unknown value {chosen!r}.{nearest(str(chosen), choices)}",
+                        where=option.name,
+                        fix=f"one of {', '.join(map(str, choices))}",
+                    )
 
     def _refuse_what_would_be_ignored(self) -> None:
         reasons = {

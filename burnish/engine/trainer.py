@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -34,12 +35,12 @@ from burnish.engine.compat import check_arguments
 from burnish.engine.config import EngineConfig
 from burnish.engine.meter import Meter
 from burnish.engine.plan import Plan, make_plan
-from burnish.errors import UserError, nearest
+from burnish.errors import UserError
 from burnish.losses.output import LossOutput
 from burnish.models.forward import inner_model
 from burnish.models.certify import certify
 from burnish.models.load import Task, load_model
-from burnish.models.precision import compute_in
+from burnish.models.precision import compute_in, forget_copies
 
 MOST_BAD_STEPS = 5
 """Steps in a row whose gradient is not finite, before training stops."""
@@ -143,29 +144,16 @@ class Engine(Trainer):
         """Prepared rows with the columns that only the model can add."""
         return dataset
 
-    def bind(self, losses: Mapping[str, Callable], loss: str | Callable) -> Callable:
-        """A loss by name, or a function, with its keyword arguments filled from the config by name."""
-        if isinstance(loss, str):
-            if loss not in losses:
-                known = ", ".join(losses)
-                raise UserError(
-                    f"unknown loss {loss!r}.{nearest(loss, losses)}", where="loss_type", fix=f"one of: {known}"
-                )
-            loss = losses[loss]
+    def bind(self, loss: Callable) -> Callable:
+        """A loss with its keyword arguments filled from the config by name."""
         options = [n for n, p in inspect.signature(loss).parameters.items() if p.default is not p.empty]
-        bound = {name: getattr(self.args, name) for name in options if hasattr(self.args, name)}
-        return lambda *scores: loss(*scores, **bound)
+        return partial(loss, **{name: getattr(self.args, name) for name in options if hasattr(self.args, name)})
 
-    def weighted(self, losses: Mapping[str, Callable], names: Any, weights: list[float] | None) -> Callable:
-        """Several losses by name, added up with their weights (1 each by default)."""
-        names = names if isinstance(names, list) else [names]
-        weights = weights or [1.0] * len(names)
-        if len(weights) != len(names):
-            raise UserError(
-                f"{len(weights)} weights for {len(names)} losses", where="loss_weights", fix="give one weight a loss"
-            )
-        terms = [(self.bind(losses, name), weight) for name, weight in zip(names, weights, strict=True)]
-        return lambda *scores: sum(weight * loss(*scores) for loss, weight in terms)
+    def weighted_sum(self, losses: Mapping[str, Callable]) -> Callable:
+        """The losses that `loss_type` names, added up with `loss_weights` (1 each by default)."""
+        bound = [self.bind(losses[name]) for name in self.args.loss_type]
+        weights = self.args.loss_weights or [1.0] * len(bound)
+        return lambda *scores: sum(w * loss(*scores) for w, loss in zip(weights, bound, strict=True))
 
     def also(self, model: Any) -> nn.Module | None:
         """A second model (a reference), by name or loaded, made ready for forests on the same device."""
@@ -267,6 +255,7 @@ class Engine(Trainer):
             self.accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss += self._micro_batch(model, examples, num_items_in_batch)
+        forget_copies(inner_model(self.model))
         self.state.num_input_tokens_seen += sum(map(logical_tokens, inputs.examples))
         self._rows = [example.row for example in inputs.examples]
         return loss

@@ -20,6 +20,7 @@ from burnish.engine.compat import DPOTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.precompute import with_reference_scores
 from burnish.engine.trainer import Engine
+from burnish.errors import UserError
 from burnish.losses.output import LossOutput, Mean, Metric
 from burnish.losses.preference import PREFERENCE_LOSSES, PairScores, preference_metrics
 from burnish.models.reference import Reference
@@ -43,6 +44,17 @@ class DPOConfig(DPOTrlOptions, EngineConfig):
         False, "Score all rows by the reference before step 1. Always so in full fine-tuning without a ref_model."
     )
 
+    def __post_init__(self) -> None:
+        if isinstance(self.loss_type, str):
+            self.loss_type = [self.loss_type]
+        super().__post_init__()
+        if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
+            raise UserError(
+                f"{len(self.loss_weights)} weights for {len(self.loss_type)} losses",
+                where="loss_weights",
+                fix="give one weight for every loss",
+            )
+
 
 class DPOTrainer(Engine):
     """Preference optimization on pairs.
@@ -57,7 +69,7 @@ class DPOTrainer(Engine):
 
     def setup(self, ref_model: Any = None, loss: Callable[[PairScores], Tensor] | None = None) -> None:
         self.reference = Reference.of(self.model, self.also(ref_model), fresh_adapter=self.adapter_is_fresh)
-        self.loss = self.weighted(PREFERENCE_LOSSES, loss or self.args.loss_type, self.args.loss_weights)
+        self.loss = self.bind(loss) if loss else self.weighted_sum(PREFERENCE_LOSSES)
 
     def completed(self, dataset: Any) -> Any:
         if self.reference.is_live and not self.args.precompute_ref_log_probs:

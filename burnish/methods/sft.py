@@ -50,7 +50,7 @@ class SFTTrainer(Engine):
         super().__init__(*args, **kwargs)
 
     def setup(self, loss: Callable[[Tensor], Tensor] | None = None) -> None:
-        self.loss = self.bind(LIKELIHOOD_LOSSES, loss or self.args.loss_type)
+        self.loss = self.bind(loss or LIKELIHOOD_LOSSES[self.args.loss_type])
 
     def preparation(self, args: SFTConfig) -> dict[str, Any]:
         names = ("completion_only_loss", "assistant_only_loss", "dataset_text_field")

@@ -87,8 +87,13 @@ class WorkingCopies:
             self._inside = False
 
     def forget(self) -> None:
-        """Make every copy again at its next use. For optimizers that write weights behind autograd's back."""
-        self._copies.clear()
+        """Drop the copies of trained weights, to be made again at their next use.
+
+        Frees their memory for the optimizer's step, and serves optimizers that write weights behind
+        autograd's back.
+        """
+        trained = {id(weight) for weight in self._model.parameters() if weight.requires_grad}
+        self._copies = {key: copy for key, copy in self._copies.items() if key not in trained}
 
     def _checkpoint(self, layer: nn.Module, checkpoint: Any) -> Any:
         """A checkpointed layer runs again in the backward, when the forward is over: with copies of its own."""
@@ -131,6 +136,13 @@ def working_copies(model: nn.Module) -> Any:
     """The context in which the forest forwards of `model` run."""
     copies = getattr(model, "working_copies", None)
     return copies() if copies is not None else nullcontext()
+
+
+def forget_copies(model: nn.Module) -> None:
+    """Drop the working copies of trained weights, before the optimizer changes these."""
+    copies = getattr(model, "working_copies", None)
+    if copies is not None:
+        copies.forget()
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -1,0 +1,123 @@
+"""Losses against float64 written out by hand, and their gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from burnish.losses.likelihood import dft, nll
+from burnish.losses.output import Extreme, Mean
+from burnish.losses.preference import PREFERENCE_LOSSES, PairScores, hinge, ipo, preference_metrics, sigmoid
+from burnish.losses.reward import bradley_terry, centering, reward_metrics
+
+POLICY = [-3.0, -5.0, -2.0, -1.0]  # chosen, rejected, chosen, rejected
+REFERENCE = [-4.0, -4.5, -2.5, -3.0]
+LENGTH = [4, 2, 5, 1]
+RATIOS = [(1.0, -0.5), (0.5, 2.0)]  # policy - reference
+MARGINS = [1.5, -1.5]
+
+
+def pair(policy=None):
+    tensor = lambda values: torch.tensor(values, dtype=torch.float64)
+    return PairScores.of(tensor(POLICY) if policy is None else policy, tensor(REFERENCE), torch.tensor(LENGTH))
+
+
+def log_sigmoid(x):
+    return -math.log1p(math.exp(-x))
+
+
+BY_HAND = {
+    "sigmoid": (lambda p: sigmoid(p, beta=0.3), [-log_sigmoid(0.3 * m) for m in MARGINS]),
+    "conservative": (
+        lambda p: sigmoid(p, beta=0.3, label_smoothing=0.2),
+        [-0.8 * log_sigmoid(0.3 * m) - 0.2 * log_sigmoid(-0.3 * m) for m in MARGINS],
+    ),
+    "hinge": (lambda p: hinge(p, beta=0.8), [max(0.0, 1 - 0.8 * m) for m in MARGINS]),
+    "ipo": (
+        lambda p: ipo(p, beta=0.3),
+        [(1.0 / 4 + 0.5 / 2 - 1 / 0.6) ** 2, (0.5 / 5 - 2.0 / 1 - 1 / 0.6) ** 2],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_preference_losses_by_hand(name):
+    loss, expected = BY_HAND[name]
+    torch.testing.assert_close(loss(pair()), torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_preference_gradients(name):
+    policy = torch.tensor(POLICY, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: BY_HAND[name][0](pair(p)), (policy,))
+
+
+def test_pair_scores_are_ratios_and_margins():
+    torch.testing.assert_close(pair().chosen_ratio, torch.tensor([r[0] for r in RATIOS]).double())
+    torch.testing.assert_close(pair().rejected_ratio, torch.tensor([r[1] for r in RATIOS]).double())
+    torch.testing.assert_close(pair().margin, torch.tensor(MARGINS).double())
+
+
+def test_preference_metrics():
+    found = {name: float(metric.value()) for name, metric in preference_metrics(pair(), beta=0.5).items()}
+    assert found == pytest.approx(
+        {
+            "rewards/chosen": 0.375,
+            "rewards/rejected": 0.375,
+            "rewards/accuracies": 0.5,
+            "rewards/margins": 0.0,
+            "logps/chosen": -2.5,
+            "logps/rejected": -3.0,
+        }
+    )
+
+
+def test_every_preference_loss_names_its_formula_and_source():
+    for loss in PREFERENCE_LOSSES.values():
+        formula, source = loss.__doc__.strip().split("\n\n")
+        assert formula and "arXiv" in source
+
+
+def test_likelihood_losses_by_hand():
+    logprob = torch.tensor([-0.5, -2.0], dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(nll(logprob).detach(), torch.tensor([0.5, 2.0]).double())
+    loss = dft(logprob)
+    torch.testing.assert_close(loss.detach(), torch.tensor([0.5 * math.exp(-0.5), 2 * math.exp(-2)]).double())
+    (gradient,) = torch.autograd.grad(loss.sum(), logprob)
+    torch.testing.assert_close(gradient, -torch.tensor([math.exp(-0.5), math.exp(-2)]).double())
+
+
+def test_bradley_terry_by_hand():
+    chosen, rejected = torch.tensor([1.0, -2.0]).double(), torch.tensor([0.5, 1.0]).double()
+    expected = [-log_sigmoid(0.5 - 0.1), -log_sigmoid(-3.0 - 0.2)]
+    found = bradley_terry(chosen, rejected, torch.tensor([0.1, 0.2], dtype=torch.float64))
+    torch.testing.assert_close(found, torch.tensor(expected).double(), rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(centering(chosen, rejected), torch.tensor([2.25, 1.0]).double())
+    assert torch.autograd.gradcheck(bradley_terry, (chosen.requires_grad_(), rejected.requires_grad_(), 0.3))
+
+
+def test_reward_metrics():
+    found = reward_metrics(torch.tensor([1.0, -2.0]), torch.tensor([0.5, 1.0]))
+    values = {name: float(metric.value()) for name, metric in found.items()}
+    assert values == pytest.approx(
+        {"min_reward": -2.0, "mean_reward": 0.125, "max_reward": 1.0, "accuracy": 0.5, "margin": -1.25}
+    )
+
+
+def test_means_of_unequal_batches_add_to_the_mean_of_all():
+    values = torch.arange(7.0)
+    parts = Mean.of(values[:2]) + Mean.of(values[2:3]) + Mean.of(values[3:])
+    assert float(parts.value()) == float(values.mean())
+
+
+def test_a_weighted_mean_ignores_what_has_no_weight():
+    values = torch.tensor([1.0, float("inf"), 3.0])
+    assert float(Mean.of(values, torch.tensor([1.0, 0.0, 3.0])).value()) == 2.5
+
+
+def test_extremes_add_to_the_further_one():
+    first, second = torch.tensor([1.0, 5.0]), torch.tensor([-3.0, 2.0])
+    assert float((Extreme.most(first) + Extreme.most(second)).value()) == 5.0
+    assert float((Extreme.least(first) + Extreme.least(second)).value()) == -3.0
