@@ -20,8 +20,11 @@ MARGINS = [1.5, -1.5]
 
 
 def pair(policy=None):
-    tensor = lambda values: torch.tensor(values, dtype=torch.float64)
-    return PairScores.of(tensor(POLICY) if policy is None else policy, tensor(REFERENCE), torch.tensor(LENGTH))
+    return PairScores.of(double(POLICY) if policy is None else policy, double(REFERENCE), torch.tensor(LENGTH))
+
+
+def double(values):
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def log_sigmoid(x):
@@ -55,9 +58,9 @@ def test_preference_gradients(name):
 
 
 def test_pair_scores_are_ratios_and_margins():
-    torch.testing.assert_close(pair().chosen_ratio, torch.tensor([r[0] for r in RATIOS]).double())
-    torch.testing.assert_close(pair().rejected_ratio, torch.tensor([r[1] for r in RATIOS]).double())
-    torch.testing.assert_close(pair().margin, torch.tensor(MARGINS).double())
+    torch.testing.assert_close(pair().chosen_ratio, double([r[0] for r in RATIOS]))
+    torch.testing.assert_close(pair().rejected_ratio, double([r[1] for r in RATIOS]))
+    torch.testing.assert_close(pair().margin, double(MARGINS))
 
 
 def test_preference_metrics():
@@ -82,19 +85,19 @@ def test_every_preference_loss_names_its_formula_and_source():
 
 def test_likelihood_losses_by_hand():
     logprob = torch.tensor([-0.5, -2.0], dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(nll(logprob).detach(), torch.tensor([0.5, 2.0]).double())
+    torch.testing.assert_close(nll(logprob).detach(), double([0.5, 2.0]))
     loss = dft(logprob)
-    torch.testing.assert_close(loss.detach(), torch.tensor([0.5 * math.exp(-0.5), 2 * math.exp(-2)]).double())
+    torch.testing.assert_close(loss.detach(), double([0.5 * math.exp(-0.5), 2 * math.exp(-2)]))
     (gradient,) = torch.autograd.grad(loss.sum(), logprob)
-    torch.testing.assert_close(gradient, -torch.tensor([math.exp(-0.5), math.exp(-2)]).double())
+    torch.testing.assert_close(gradient, -double([math.exp(-0.5), math.exp(-2)]))
 
 
 def test_bradley_terry_by_hand():
-    chosen, rejected = torch.tensor([1.0, -2.0]).double(), torch.tensor([0.5, 1.0]).double()
+    chosen, rejected = double([1.0, -2.0]), double([0.5, 1.0])
     expected = [-log_sigmoid(0.5 - 0.1), -log_sigmoid(-3.0 - 0.2)]
-    found = bradley_terry(chosen, rejected, torch.tensor([0.1, 0.2], dtype=torch.float64))
-    torch.testing.assert_close(found, torch.tensor(expected).double(), rtol=1e-14, atol=1e-14)
-    torch.testing.assert_close(centering(chosen, rejected), torch.tensor([2.25, 1.0]).double())
+    found = bradley_terry(chosen, rejected, double([0.1, 0.2]))
+    torch.testing.assert_close(found, double(expected), rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(centering(chosen, rejected), double([2.25, 1.0]))
     assert torch.autograd.gradcheck(bradley_terry, (chosen.requires_grad_(), rejected.requires_grad_(), 0.3))
 
 
