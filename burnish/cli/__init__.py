@@ -15,7 +15,6 @@ from burnish.pipeline.methods import METHODS
 app = typer.Typer(
     name="burnish",
     help="Post-training of language models on one engine: SFT, reward modeling and DPO.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -79,18 +78,19 @@ def demo(
         str | None, typer.Option("--output_dir", "--output-dir", help="Folder for models and numbers.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tiny model, in under two minutes.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the rows and of the training.")] = 0,
 ) -> None:
     """Post-train a small chat model in three stages on this machine, and show what it learned."""
     from burnish.cli.demo import demo as run_demo
 
-    run_demo(output_dir, quick)
+    run_demo(output_dir, quick, seed)
 
 
 def main(words: list[str] | None = None) -> int:
     """Run a command line. Returns the exit code: 0, 2 for wrong input, 1 for anything unexpected."""
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    words = [word for word in words if word != "--debug"] or ["--help"]
     try:
         return app(words, standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):

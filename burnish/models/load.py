@@ -41,7 +41,6 @@ class ModelConfig:
     attn_implementation: str | None = described(
         None, "Attention for everything but forests, such as generation. Unset: the model's default."
     )
-    trust_remote_code: bool = described(False, "Run model code that comes with the checkpoint.")
     use_peft: bool = described(False, "Train a LoRA adapter instead of all weights.")
     lora_r: int = described(16, "Rank of the adapter.")
     lora_alpha: int = described(32, "The adapter's output is scaled by alpha / rank.")
@@ -68,7 +67,7 @@ class ModelConfig:
 
     def init_kwargs(self) -> dict[str, Any]:
         """The arguments of `load_model` that this config stands for."""
-        kwargs: dict[str, Any] = {"revision": self.model_revision, "trust_remote_code": self.trust_remote_code}
+        kwargs: dict[str, Any] = {"revision": self.model_revision}
         if self.dtype not in (None, "auto"):
             kwargs["dtype"] = self.dtype
         if self.attn_implementation:

@@ -20,6 +20,13 @@ def test_version():
     assert (result.returncode, result.stdout) == (0, f"burnish {burnish.__version__}\n")
 
 
+def test_the_bare_command_shows_its_verbs():
+    result = burnish_command()
+    assert result.returncode == 0 and result.stderr == ""
+    for verb in (*METHODS, "run", "env", "demo"):
+        assert f"  {verb} " in result.stdout
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_help_shows_the_common_options_and_help_all_every_one(method):
     short, full = burnish_command(method, "--help"), burnish_command(method, "--help-all")

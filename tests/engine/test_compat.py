@@ -6,6 +6,7 @@ import inspect
 import json
 
 import pytest
+from transformers import HfArgumentParser
 from trl_options import FILE, METHODS, collect, default_of
 
 import burnish
@@ -84,3 +85,14 @@ def test_a_refused_trainer_argument_stops_with_its_reason(name):
     check_arguments({name: None})
     with pytest.raises(UserError, match="not supported"):
         check_arguments({name: print})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_argument_parser_of_transformers_takes_the_config(method):
+    parser = HfArgumentParser((burnish.ScriptArguments, CONFIGS[method], burnish.ModelConfig))
+    words = "--dataset_name rows --model_name_or_path base --beta 0.3 --use_peft --learning_rate 1e-3".split()
+    words = words if method == "dpo" else [word for word in words if word not in ("--beta", "0.3")]
+    script, config, model = parser.parse_args_into_dataclasses(words)
+    assert (script.dataset_name, config.learning_rate) == ("rows", 1e-3)
+    assert burnish.get_peft_config(model).r == 16 and burnish.get_quantization_config(model) is None
+    assert "No effect" in parser.format_help()
