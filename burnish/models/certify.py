@@ -11,18 +11,18 @@ its dtype, through its depth. A tier is exact if it is about as near as that. A 
 pattern lies orders of magnitude further away.
 
 Errors are norms: `|a - b| / |b|` over all logits (centred, since softmax ignores a constant), and
-over all trainable parameters together. Not parameter by parameter: some have no gradient but
-rounding (the router of a top-1 mixture), and their relative error means nothing.
+over the gradients of all probed parameters together. Not parameter by parameter: some have no
+gradient but rounding (the router of a top-1 mixture), and their relative error means nothing. Probed
+are the trainable parameters from the smallest on, up to `PROBED` numbers: the norms of every layer
+feel any fault of an attention backward, and a large model needs no second copy of its gradient.
 
-Rules that only bite at length (windows, chunks, top-k selection, scaling by position) are shrunk for
-the check, on the model, so that they bite within it; unless training never meets them.
+`conditions.py` makes the two comparable.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,35 +32,19 @@ from torch import Tensor, nn
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.errors import UserError
+from burnish.models.conditions import comparable, counted, probed
 from burnish.models.forward import Hidden, attach, detach, inner_model
 from burnish.models.head import language_head
-from burnish.models.tiers import TIERS, Tier, attention_layers, configs, no_cache
+from burnish.models.tiers import TIERS, Tier, attention_layers, no_cache
 
 PROMPT, COMPLETIONS, DOCUMENT = 9, (7, 5), 8
 """Tokens of the forest that is checked."""
 
-LENGTH_RULES = {
-    "sliding_window": 6,
-    "sliding_window_size": 6,
-    "attention_chunk_size": 6,
-    "index_topk": 6,
-    "keep_window_size": 6,
-    "floor_scale": 6,
-    "log_scaling_n_floor": 6,
-    "topk_blocks": 2,
-    "block_size": 2,
-}
-"""Names, in configs and modules, of the lengths after which attention changes its rule, and what they
-become during the check."""
-
-BY_DEPTH = frozenset({"sliding_window", "attention_chunk_size"})
-"""Those that look at a token's depth in its own sequence. The others look at the whole row."""
-
-ROUNDING = {torch.bfloat16: 2**-6, torch.float16: 2**-9, torch.float32: 2**-19, torch.float64: 2**-48}
+ROUNDING = {torch.bfloat16: 2**-6, torch.float16: 2**-9, torch.float32: 2**-19, torch.float64: 2**-19}
 """Error that is always allowed: 2 units in the last place for 16-bit dtypes, whose sums are taken in
-float32, and 16 where sums are taken in the dtype itself."""
+float32; 16 for float32, and for float64 too, since most models take norms and angles in float32."""
 
-WORST = {torch.bfloat16: 2**-4, torch.float16: 2**-7, torch.float32: 2**-13, torch.float64: 2**-40}
+WORST = {torch.bfloat16: 2**-4, torch.float16: 2**-7, torch.float32: 2**-13, torch.float64: 2**-13}
 """What padding may be off and still count as rounding; beyond it padding is wrong, and no measure."""
 
 MARGIN = 4.0
@@ -140,7 +124,7 @@ class _Check:
 
     def __init__(self, inner: Any, max_length: float = math.inf, max_tokens: float = math.inf) -> None:
         self.inner, self.max_length, self.max_tokens = inner, max_length, max_tokens
-        self.parameters = [p for p in inner.parameters() if p.requires_grad]
+        self.parameters = probed(inner)
         self.dtype = max(
             (p.dtype for p in inner.parameters() if p.dtype in ROUNDING), key=lambda d: torch.finfo(d).eps
         )
@@ -151,7 +135,7 @@ class _Check:
         self.seed = seed
         self.floor = [0.0, 0.0]  # of logits and gradient
         self.forest = check_forest(self.inner, seed)
-        with self._conditions():
+        with comparable(self.inner, self.parameters, self.max_length, self.max_tokens):
             self.truth = self._separately()
         floor = self._distance("padded")
         worst = WORST[self.dtype]
@@ -172,7 +156,7 @@ class _Check:
 
     def _distance(self, tier: Tier) -> _Errors:
         try:
-            with self._conditions():
+            with comparable(self.inner, self.parameters, self.max_length, self.max_tokens):
                 result = self._in_tier(tier)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             return _Errors(f"failed with {type(error).__name__}: {str(error).splitlines()[0][:120]}")
@@ -188,22 +172,11 @@ class _Check:
         exact = forward <= limits[0] and not gradient > limits[1]
         return _Errors(text, exact, forward, gradient)
 
-    @contextmanager
-    def _conditions(self) -> Iterator[None]:
-        """The model as the comparison needs it, and as it was afterwards."""
-        with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng(_accelerators(self.inner)))
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(_training(self.inner))
-            stack.enter_context(_without_noise(self.inner))
-            stack.enter_context(_short_rules(self.inner, self.max_length, self.max_tokens))
-            yield
-
     def _separately(self) -> _Result:
         """Each branch alone, by the model's own forward with the model's own attention."""
         forest = self.forest.unshared()
         documents = [forest.tokens[None, segment.start : segment.stop] for segment in forest.segments]
-        with _counted(attention_layers(self.inner)) as calls:
+        with counted(attention_layers(self.inner)) as calls:
             rows = [self.inner(document, **no_cache(self.inner)).logits[0] for document in documents]
         if _is_reward_model(self.inner):
             return self._with_gradients(torch.stack(rows), len(calls) // len(rows))
@@ -318,7 +291,7 @@ def _relative(found: Sequence[Tensor | None], expected: Sequence[Tensor | None])
             difference += _square(b if a is None else a - b)
         elif a is not None:
             difference += _square(a)
-    return math.sqrt(difference / size) if size else math.sqrt(difference)
+    return math.sqrt(difference / size) if size else math.inf
 
 
 def _square(values: Tensor) -> float:
@@ -336,82 +309,6 @@ def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | No
     finally:
         for parameter, gradient in zip(parameters, before, strict=True):
             parameter.grad = gradient
-
-
-# The model as the comparison needs it
-
-
-def _accelerators(model: nn.Module) -> list[torch.device]:
-    return list({p.device for p in model.parameters() if p.device.type == "cuda"})
-
-
-@contextmanager
-def _training(model: nn.Module) -> Iterator[None]:
-    """In training mode, where gradient checkpointing is on."""
-    before = [(module, module.training) for module in model.modules()]
-    model.train()
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode
-
-
-@contextmanager
-def _without_noise(model: nn.Module) -> Iterator[None]:
-    """Without dropout, layer dropout and router jitter, which separate runs would draw differently."""
-    noisy = [
-        (module, name, value)
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if isinstance(value, float)
-        and value > 0
-        and ("drop" in name or "jitter" in name or (isinstance(module, _Dropout) and name == "p"))
-    ]
-    with _patched([(module, name, 0.0) for module, name, _ in noisy]):
-        yield
-
-
-_Dropout = nn.modules.dropout._DropoutNd
-
-
-@contextmanager
-def _short_rules(model: Any, max_length: float, max_tokens: float) -> Iterator[None]:
-    """Rules of length bite within the check, if training can meet them at all."""
-    changes = [
-        (owner, name, short)
-        for owner in [*model.modules(), *configs(model)]
-        for name, short in LENGTH_RULES.items()
-        if isinstance(value := vars(owner).get(name), int)
-        and short < value < (max_length if name in BY_DEPTH else max_tokens)
-        and (name != "block_size" or hasattr(owner, "topk_blocks"))
-    ]
-    with _patched(changes):
-        yield
-
-
-@contextmanager
-def _patched(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    try:
-        for owner, name, value in changes:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
-
-
-@contextmanager
-def _counted(layers: list[nn.Module]) -> Iterator[list[nn.Module]]:
-    """Collects the layers that are called."""
-    calls: list[nn.Module] = []
-    handles = [layer.register_forward_hook(lambda layer, *_: calls.append(layer)) for layer in layers]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 # What is said

@@ -1,0 +1,161 @@
+"""The model as `certify` needs it for a comparison, and as it was afterwards.
+
+Rules that only bite at length (windows, chunks, top-k selection, scaling by position) are shrunk, so
+that they bite within a few tokens; unless training never meets them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from burnish.models.tiers import configs
+
+LENGTH_RULES = {
+    "sliding_window": 6,
+    "sliding_window_size": 6,
+    "attention_chunk_size": 6,
+    "index_topk": 6,
+    "keep_window_size": 6,
+    "floor_scale": 6,
+    "log_scaling_n_floor": 6,
+    "topk_blocks": 2,
+    "block_size": 2,
+}
+"""Names, in configs and modules, of the lengths after which attention changes its rule, and what they
+become during the check."""
+
+BY_DEPTH = frozenset({"sliding_window", "attention_chunk_size"})
+"""Those that look at a token's depth in its own sequence. The others look at the whole row."""
+
+PROBED = 2**22
+"""Numbers whose gradients are compared."""
+
+
+def probed(model: nn.Module) -> list[nn.Parameter]:
+    """Trainable parameters, smallest first: every vector, and matrices while they are few numbers."""
+    chosen: list[nn.Parameter] = []
+    numbers = 0
+    for parameter in sorted((p for p in model.parameters() if p.requires_grad), key=torch.numel):
+        numbers += parameter.numel()
+        if chosen and parameter.ndim > 1 and numbers > PROBED:
+            break
+        chosen.append(parameter)
+    return chosen
+
+
+@contextmanager
+def comparable(
+    model: nn.Module,
+    parameters: list[nn.Parameter],
+    max_length: float = math.inf,
+    max_tokens: float = math.inf,
+) -> Iterator[None]:
+    """In training mode (where checkpointing is on), without noise, with rules of length that bite, and
+    gradients for `parameters` alone. The random state stays as it is."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(_accelerators(model)))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(_training(model))
+        stack.enter_context(_only(model, parameters))
+        stack.enter_context(_without_noise(model))
+        stack.enter_context(_short_rules(model, max_length, max_tokens))
+        yield
+
+
+@contextmanager
+def counted(layers: list[nn.Module]) -> Iterator[list[nn.Module]]:
+    """Collects the layers that are called."""
+    calls: list[nn.Module] = []
+    handles = [layer.register_forward_hook(lambda layer, *_: calls.append(layer)) for layer in layers]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _accelerators(model: nn.Module) -> list[torch.device]:
+    return list({p.device for p in model.parameters() if p.device.type == "cuda"})
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """In training mode, where gradient checkpointing is on."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train()
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+@contextmanager
+def _only(model: Any, parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Gradients for these parameters alone."""
+    chosen = set(map(id, parameters))
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
+    handles = []
+    if model.is_gradient_checkpointing:  # the reentrant kind starts from an input that needs a gradient
+        embeddings = model.get_input_embeddings()
+        handles.append(embeddings.register_forward_hook(lambda _, __, output: output.requires_grad_()))
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _without_noise(model: nn.Module) -> Iterator[None]:
+    """Without dropout, layer dropout and router jitter, which separate runs would draw differently."""
+    noisy = [
+        (module, name, value)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, float)
+        and value > 0
+        and ("drop" in name or "jitter" in name or (isinstance(module, _Dropout) and name == "p"))
+    ]
+    with _patched([(module, name, 0.0) for module, name, _ in noisy]):
+        yield
+
+
+_Dropout = nn.modules.dropout._DropoutNd
+
+
+@contextmanager
+def _short_rules(model: Any, max_length: float, max_tokens: float) -> Iterator[None]:
+    """Rules of length bite within the check, if training can meet them at all."""
+    changes = [
+        (owner, name, short)
+        for owner in [*model.modules(), *configs(model)]
+        for name, short in LENGTH_RULES.items()
+        if isinstance(value := vars(owner).get(name), int)
+        and short < value < (max_length if name in BY_DEPTH else max_tokens)
+        and (name != "block_size" or hasattr(owner, "topk_blocks"))
+    ]
+    with _patched(changes):
+        yield
+
+
+@contextmanager
+def _patched(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
