@@ -15,19 +15,28 @@ of ours and of the model alike; in attention that is the whole block, masked par
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, addmm_flop, baddbmm_flop
+from torch.utils.flop_counter import FlopCounterMode
 
 from burnish.data.example import TokenizedExample
 
 aten = torch.ops.aten
 
-IN_PLACE = {aten.addmm_: addmm_flop, aten.baddbmm_: baddbmm_flop}
+Sizes = Sequence[int]
+
+
+def in_place_product(total: Sizes, a: Sizes, b: Sizes, **_: Any) -> int:
+    """Operations of `total += a @ b`, batched or not, given the shapes."""
+    return 2 * math.prod(a) * b[-1]
+
+
+IN_PLACE = {aten.addmm_: in_place_product, aten.baddbmm_: in_place_product}
 """Products that torch's own counter does not know."""
 
 
