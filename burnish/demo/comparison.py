@@ -48,10 +48,10 @@ class Sizes:
 
 
 FULL = Sizes(
-    lessons=256, preferences=192, held_out=96, batch=8, sft_rate=5e-5, reward_rate=3e-5, dpo_rate=1e-5
+    lessons=256, preferences=256, held_out=96, batch=8, sft_rate=5e-5, reward_rate=3e-5, dpo_rate=2e-5
 )
 QUICK = Sizes(
-    lessons=512, preferences=64, held_out=16, batch=16, sft_rate=3e-3, reward_rate=1e-3, dpo_rate=2e-4
+    lessons=1536, preferences=256, held_out=32, batch=16, sft_rate=3e-3, reward_rate=1e-3, dpo_rate=2e-4
 )
 
 
@@ -178,7 +178,7 @@ def measure(name: str, folder: Path, rows: Rows, seed: int) -> Measured:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=fast_dtype()).eval()
     answers = answer(model, tokenizer, rows.held_out, f"{name}: answering")
-    options = {"per_device_eval_batch_size": 32, "report_to": "none", "seed": seed}
+    options: dict[str, Any] = {"per_device_eval_batch_size": 32, "report_to": "none", "seed": seed}
     trainer = SFTTrainer(
         model=str(folder),
         args=SFTConfig(output_dir=str(folder), **options),

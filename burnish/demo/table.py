@@ -33,7 +33,7 @@ def show(outcome: Outcome, console: Console) -> None:
 def scores(outcome: Outcome) -> Table:
     table = Table(title=f"{len(outcome.rows.held_out)} held-out notes")
     table.add_column("model")
-    for title in ("right tickets", "right fields", "valid JSON", "eval loss", "mean reward"):
+    for title in ("right tickets", "right fields", "valid JSON", "eval loss", "reward"):
         table.add_column(title, justify="right")
     for model in outcome.models:
         table.add_row(
