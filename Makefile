@@ -28,7 +28,7 @@ format: $(VENV)/.installed  ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-bench  ## coverage of architectures, speed against TRL, share of the machine's limit
+bench: $(VENV)/.installed  ## coverage of architectures, speed against TRL, share of the machine's limit
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.vs_trl dpo
 	$(BIN)/python -m benchmarks.vs_trl reward
@@ -41,9 +41,5 @@ $(VENV)/.installed: $(REQUIREMENTS)
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch
-	@$(PIP) -e ".[dev,demo]"
-	@touch $@
-
-$(VENV)/.installed-bench: $(VENV)/.installed
-	@$(PIP) -e ".[bench]"
+	@$(PIP) -e ".[dev,demo,bench]"
 	@touch $@
