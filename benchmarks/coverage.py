@@ -99,6 +99,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 32},
     "xlm": {"causal": True},
     "xmod": {"default_language": "en_XX"},
+    "zamba": {"layer_types": ["linear_attention", "hybrid"] * 2},
     "zamba2": {
         "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
         "chunk_size": 8,

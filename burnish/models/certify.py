@@ -51,6 +51,10 @@ MARGIN = 4.0
 """How many times the measured rounding a tier may be away."""
 
 
+CANNOT_RUN = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
+"""What a modeling file raises when it cannot run something."""
+
+
 @dataclass(frozen=True)
 class Certificate:
     """How the model runs a forest, and how exactly. Errors are relative (see the module docstring)."""
@@ -136,7 +140,14 @@ class _Check:
         self.floor = [0.0, 0.0]  # of logits and gradient
         self.forest = check_forest(self.inner, seed)
         with comparable(self.inner, self.parameters, self.max_length, self.max_tokens):
-            self.truth = self._separately()
+            try:
+                self.truth = self._separately()
+            except UserError:
+                raise
+            except CANNOT_RUN as error:
+                raise UserError(
+                    f"the model's own forward fails on a few tokens with {_short(error)}", where="model"
+                ) from error
         floor = self._distance("padded")
         worst = WORST[self.dtype]
         self.floor = [e if e < worst else 0.0 for e in (floor.forward, floor.gradient)]
@@ -158,8 +169,8 @@ class _Check:
         try:
             with comparable(self.inner, self.parameters, self.max_length, self.max_tokens):
                 result = self._in_tier(tier)
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
-            return _Errors(f"failed with {type(error).__name__}: {str(error).splitlines()[0][:120]}")
+        except CANNOT_RUN as error:
+            return _Errors(f"failed with {_short(error)}")
         forward = _logit_error(result.logits, self.truth.logits)
         gradient = _relative(result.gradients, self.truth.gradients) if self.parameters else math.nan
         text = f"forward {forward:.0e}, gradient {gradient:.0e}"
@@ -253,7 +264,9 @@ def _require_scorable(model: Any, inner: Any) -> None:
             where="peft_config",
             fix="use LoRA",
         )
-    if _is_reward_model(inner) and not isinstance(getattr(inner, "score", None), nn.Module):
+    if not _is_reward_model(inner):
+        language_head(inner)  # says what it cannot read
+    elif not isinstance(getattr(inner, "score", None), nn.Module):
         raise UserError(
             f"{type(inner).__name__} has no language head and no reward head",
             where="model",
@@ -314,6 +327,10 @@ def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | No
 # What is said
 
 
+def _short(error: Exception) -> str:
+    return " ".join([f"{type(error).__name__}:", *str(error).split()])[:150]
+
+
 def _reason(tier: Tier, errors: _Errors, tried: dict[str, str]) -> str:
     exact = f"forest equals separate runs: {errors.text}"
     failed = [f"{name} gave {text}" for name, text in tried.items() if name != tier]
@@ -321,18 +338,19 @@ def _reason(tier: Tier, errors: _Errors, tried: dict[str, str]) -> str:
 
 
 def _notes(inner: Any, max_length: int | None) -> tuple[str, ...]:
-    """Rules that depend on the longest sequence of a batch, so that no way of batching is exact."""
-    rope = getattr(inner.config.get_text_config(), "rope_parameters", None) or {}
-    if rope.get("rope_type") not in ("longrope", "dynamic"):
-        return ()
-    limit = (
-        rope.get("original_max_position_embeddings") or inner.config.get_text_config().max_position_embeddings
-    )
-    if max_length is not None and max_length <= limit:
-        return ()
-    return (
-        f"beyond {limit} tokens its {rope['rope_type']} positions follow the longest sequence of a batch",
-    )
+    """What the config asks for and a forest does not do as the model's own training forward would."""
+    config = inner.config.get_text_config()
+    notes: list[str] = []
+    if getattr(config, "output_router_logits", False):
+        notes.append("output_router_logits has no effect: the routers' balancing loss is not added")
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in ("longrope", "dynamic"):
+        limit = rope.get("original_max_position_embeddings") or config.max_position_embeddings
+        if max_length is None or max_length > limit:
+            notes.append(
+                f"beyond {limit} tokens {rope['rope_type']} positions follow the longest sequence of a batch"
+            )
+    return tuple(notes)
 
 
 def _without_attention_dropout(inner: nn.Module) -> tuple[str, ...]:

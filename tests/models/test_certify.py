@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaF
 
 from benchmarks.coverage import examine, tiny_config, tiny_model
 from burnish.errors import UserError
-from burnish.models import attention
+from burnish.models import attention, conditions
 from burnish.models.certify import certify
 from burnish.models.forward import is_attached
 from tests.models.oracle import forest_loss, separate_loss
@@ -45,12 +45,14 @@ def test_the_line_says_what_was_chosen_and_why():
     assert line.endswith("3 of 3 layers)")
 
 
-def test_a_model_stays_as_it_was():
+def test_a_model_stays_as_it_was(monkeypatch):
+    monkeypatch.setattr(conditions, "PROBED", 0)  # vectors only, as in a large model
     model = LlamaForCausalLM(LlamaConfig(**SIZES, attention_dropout=0.0, sliding_window=64)).eval()
     model.model.norm.weight.requires_grad_(False)
     model.lm_head.weight.grad = torch.ones_like(model.lm_head.weight)
     weights = {name: p.clone() for name, p in model.named_parameters()}
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    model.model.norm.register_forward_hook(lambda *_: torch.rand(1) and None)
     config, random = model.config.to_dict(), torch.get_rng_state()
     certify(model)
     assert torch.equal(torch.get_rng_state(), random)
@@ -113,7 +115,21 @@ def test_fewer_calls_than_layers_is_no_pass():
 
     layer = model.model.layers[1].self_attn
     layer.forward = stock.__get__(layer)
-    assert "2 of 3 layers" in certify(model).tried["registered"]
+    certificate = certify(model)
+    assert "2 of 3 layers" in certificate.tried["registered"] and certificate.tier != "registered"
+
+
+def test_a_model_that_cannot_run_is_named():
+    model = llama().float()
+    model.model.norm = torch.nn.LayerNorm(7)
+    with pytest.raises(UserError, match="own forward fails"):
+        certify(model)
+
+
+def test_what_a_forest_leaves_out_is_said():
+    model = tiny_model("mixtral")
+    model.config.output_router_logits = True
+    assert "balancing loss" in certify(model).line()
 
 
 def test_a_model_that_fails_everything_is_refused():
@@ -127,7 +143,7 @@ def test_a_model_that_fails_everything_is_refused():
 def test_a_model_that_sees_the_future_is_refused():
     config = tiny_config("bert")
     config.is_decoder = False
-    with pytest.raises(UserError, match="no causal LM"):
+    with pytest.raises(UserError, match="^model: in this 'bert' model a token sees"):
         certify(type(tiny_model("bert"))(config))
 
 
