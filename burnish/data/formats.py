@@ -257,10 +257,10 @@ def _no_format(row: Row, formats: Sequence[Format]) -> UserError:
     expected = " | ".join(" + ".join(f.columns) for f in formats)
     renames = max((_renames(f, row) for f in formats), key=lambda found: sum(map(bool, found.values())))
     hint = ", ".join(f"'{found}': '{name}'" for name, found in renames.items() if found)
+    example = f"'{next(iter(row), '...')}': '{next(iter(renames))}'"
     return UserError(
         f"no known format: found columns {', '.join(row)}; expected {expected}",
-        fix=f"dataset.rename_columns({{{hint or repr(next(iter(row), '...')) + ': ' + repr(next(iter(renames)))}}}), "
-        "or build the columns with Dataset.map",
+        fix=f"dataset.rename_columns({{{hint or example}}}), or build the columns with Dataset.map",
     )
 
 

@@ -131,7 +131,7 @@ def _assemble(draft: Draft, encoded: dict[int, Encoded], options: PreparationOpt
     shared = min(starts)
     for row in rows[1:]:
         shared = min(shared, common_prefix(rows[0].ids[:shared], row.ids[:shared]))
-    masks = [_mask(row, branch, shared) for row, branch in zip(rows, draft.branches, strict=True)]
+    masks = [_mask(row, branch) for row, branch in zip(rows, draft.branches, strict=True)]
     return TokenizedExample(
         rows[0].ids[:shared],
         [row.ids[shared:] for row in rows],
@@ -145,12 +145,12 @@ def _start(row: Encoded, branch: Branch) -> int:
     return 0 if branch.completion is None else row.tokens_before(branch.completion)
 
 
-def _mask(row: Encoded, branch: Branch, start: int) -> list[bool]:
-    """What is trained: from token `start` on, and inside the spans where there are spans."""
+def _mask(row: Encoded, branch: Branch) -> list[bool]:
+    """What may be trained of the tokens of a branch, prompt and all."""
     if branch.spans is None:
-        return [False] * start + [True] * (len(row.ids) - start)
+        return [True] * len(row.ids)
     mask = [False] * len(row.ids)
     for span_start, span_stop in branch.spans:
-        first, last = max(start, row.tokens_before(span_start)), row.tokens_before(span_stop)
+        first, last = row.tokens_before(span_start), row.tokens_before(span_stop)
         mask[first:last] = [True] * (last - first)
     return mask

@@ -98,6 +98,18 @@ LETTER_COUNT = (
 """Begins with the length of the chat: no beginning is like the whole, nor is a chat with other words."""
 
 
+COLONS = """{% for m in messages %}The {{ m.role }}:{{ m.content }}<|end|>{% endfor %}\
+{% if add_generation_prompt %}The assistant:{% endif %}"""
+"""No space and no special token before the content."""
+
+COUNTED_THINKING = """{{ messages | length }}|{% for m in messages %}<|im_start|>{{ m.role }}
+{% if loop.last and m.role == 'assistant' and '</think>' not in m.content %}<think></think>{% endif %}\
+{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+"""Begins with the number of messages, and gives a last turn without reasoning an empty block of it."""
+
+
 @cache
 def _backend() -> Tokenizer:
     backend = Tokenizer(models.BPE())
@@ -136,6 +148,15 @@ def byte_tokenizer(
         unk_token="<unk>",
         chat_template=template,
     )
+
+
+def letter_tokenizer() -> PreTrainedTokenizerFast:
+    """Letters a to e with the merges cd, bc, ab, in this order: `abcd` is ab cd, and `abce` is a bc e."""
+    pieces = ["<unk>", "</s>", "a", "b", "c", "d", "e", "cd", "bc", "ab"]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    backend = Tokenizer(models.BPE(vocabulary, [("c", "d"), ("b", "c"), ("a", "b")]))
+    backend.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")
 
 
 def word_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:

@@ -43,6 +43,11 @@ def test_keep_start_cuts_completions():
     assert (cut.prompt, cut.completions, dropped) == ([0, 1, 2], [[3, 4], [3, 4]], "")
 
 
+def test_what_fits_exactly_is_left_alone():
+    tree = example(3, 4, 2)
+    assert fit(tree, PreparationOptions(max_length=7))[0] is tree
+
+
 def test_keep_end_cuts_the_prompt_for_all():
     cut, dropped = fit(example(3, 4, 2), PreparationOptions(max_length=5, truncation_mode="keep_end"))
     assert (cut.prompt, cut.completions, dropped) == ([2], [[3, 4, 5, 6], [3, 4]], "")

@@ -11,7 +11,7 @@ from burnish.data.options import PreparationOptions
 from burnish.data.tokenize import tokenize
 from burnish.errors import UserError
 from tests.data import chats
-from tests.data.chats import assistant, byte_tokenizer, system, user, word_tokenizer
+from tests.data.chats import assistant, byte_tokenizer, letter_tokenizer, system, user, word_tokenizer
 
 CHAT = [user("How are you?"), assistant("I am fine."), user("And the sky?"), assistant("It is blue.")]
 ASSISTANT_ONLY = PreparationOptions(assistant_only_loss=True)
@@ -46,6 +46,7 @@ KINDS = {
     "no system": (chats.NO_SYSTEM, "{}<end_of_turn>\n"),
     "instruct": (chats.INSTRUCT, " {}</s>"),
     "thinking": (chats.THINKING, "{}<|im_end|>\n"),
+    "colons": (chats.COLONS, "{}<|end|>"),
     "plain roles": (chats.PLAIN_ROLES, " {}\n"),  # the space is part of the first word's token
 }
 
@@ -104,6 +105,16 @@ def test_system_prompt_written_into_the_last_user_turn():
     assert [text.strip() for text in trained_texts(example, tokenizer)] == [
         "I am fine.</s>",
         "It is blue.</s>",
+    ]
+
+
+def test_empty_reasoning_that_the_template_adds_is_the_model_s_own():
+    """The generation prompt lacks it, so the model has to write it. No beginning is like the whole here."""
+    tokenizer = byte_tokenizer(chats.COUNTED_THINKING)
+    example = tokenized({"messages": CHAT}, tokenizer)
+    assert trained_texts(example, tokenizer) == [
+        "I am fine.<|im_end|>\n",
+        "<think></think>It is blue.<|im_end|>\n",
     ]
 
 
@@ -219,6 +230,17 @@ def test_branches_that_tokenize_the_end_of_the_prompt_differently():
     assert all(map(all, example.trained))
 
 
+def test_branches_that_tokenize_the_prompt_differently_within():
+    """abc is ab and half of cd in one branch, a and bc in the other: they have no token in common."""
+    tokenizer = letter_tokenizer()
+    example = tokenized({"prompt": "abc", "chosen": "d", "rejected": "e"}, tokenizer, PreparationOptions())
+    assert example.prompt == []
+    assert [tokenizer.convert_ids_to_tokens(c) for c in example.completions] == [
+        ["ab", "cd", "</s>"],
+        ["a", "bc", "e", "</s>"],
+    ]
+
+
 def test_text_ends_once_and_begins_once():
     tokenizer = byte_tokenizer(bos=True)
     for text in ("hello there", "hello there</s>", "<s>hello there"):
@@ -290,7 +312,9 @@ TOKENIZERS = {kind: byte_tokenizer(template) for kind, (template, _) in KINDS.it
 
 @settings(max_examples=60, deadline=None)
 @given(
-    kind=st.sampled_from(sorted(KINDS.keys() - {"plain roles"})),  # there, tokens merge with what they say
+    kind=st.sampled_from(
+        sorted(KINDS.keys() - {"plain roles", "colons"})
+    ),  # there, tokens straddle the seams
     turns=st.lists(st.tuples(CONTENT, CONTENT), min_size=1, max_size=4),
 )
 def test_any_conversation_trains_exactly_its_assistant_turns(kind, turns):
