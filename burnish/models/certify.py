@@ -191,7 +191,9 @@ class _Check:
             rows = [self.inner(document, **no_cache(self.inner)).logits[0] for document in documents]
         if _is_reward_model(self.inner):
             return self._with_gradients(torch.stack(rows), len(calls) // len(rows))
-        _require_causal(self.inner, rows, forest.segments[0].length - COMPLETIONS[0])
+        _require_causal(
+            self.inner, rows, forest.segments[0].length - COMPLETIONS[0], min(0.1, 16 * WORST[self.dtype])
+        )
         return self._with_gradients(torch.cat(rows)[forest.parent[forest.target]], len(calls) // len(rows))
 
     def _in_tier(self, tier: Tier) -> _Result:
@@ -274,10 +276,10 @@ def _require_scorable(model: Any, inner: Any) -> None:
         )
 
 
-def _require_causal(model: Any, rows: list[Tensor], prompt: int) -> None:
+def _require_causal(model: Any, rows: list[Tensor], prompt: int, limit: float) -> None:
     """Two completions of one prompt must give the prompt the same logits."""
     one, other = (row[:prompt].detach() for row in rows[:2])
-    if _logit_error(one, other) > 0.1:
+    if _logit_error(one, other) > limit:
         raise UserError(
             f"in this '{model.config.model_type}' model a token sees the tokens after it: it is no causal LM",
             where="model",
