@@ -1,4 +1,7 @@
-"""DPO with a LoRA adapter: `python examples/dpo_basic.py MODEL PAIRS.jsonl` (`prompt`, `chosen`, `rejected`)."""
+"""DPO with a LoRA adapter, on rows with `prompt`, `chosen` and `rejected`.
+
+python examples/dpo_basic.py MODEL PAIRS.jsonl
+"""
 
 import sys
 
@@ -11,7 +14,9 @@ model, rows = sys.argv[1:3]
 dataset = load_dataset("json", data_files=rows, split="train").train_test_split(0.1, seed=0)
 trainer = DPOTrainer(
     model=model,
-    args=DPOConfig(output_dir="runs/dpo", learning_rate=1e-5, beta=0.1, eval_strategy="epoch", report_to="none"),
+    args=DPOConfig(
+        output_dir="runs/dpo", learning_rate=1e-5, beta=0.1, eval_strategy="epoch", report_to="none"
+    ),
     train_dataset=dataset["train"],
     eval_dataset=dataset["test"],
     peft_config=LoraConfig(target_modules="all-linear"),

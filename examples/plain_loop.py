@@ -25,7 +25,9 @@ from burnish.models.load import load_model, load_tokenizer
 from burnish.models.score import score
 
 
-def main(model_name: str, pairs_file: str, steps: int = 10, batch: int = 8, tokens: int = 2048) -> list[float]:
+def main(
+    model_name: str, pairs_file: str, steps: int = 10, batch: int = 8, tokens: int = 2048
+) -> list[float]:
     torch.manual_seed(0)
     model, tokenizer = load_model(model_name, "causal"), load_tokenizer(model_name)
     print(certify(model).line())
@@ -50,7 +52,9 @@ def main(model_name: str, pairs_file: str, steps: int = 10, batch: int = 8, toke
         for micro_batch in micro_batches(chosen, budget=tokens):
             forest = Forest.pack(micro_batch)
             policy = forest.per_branch(score(model, forest).logprob)  # float[B]
-            pair = PairScores.of(policy, torch.cat([reference[e.row] for e in micro_batch]), forest.trained_per_branch)
+            pair = PairScores.of(
+                policy, torch.cat([reference[e.row] for e in micro_batch]), forest.trained_per_branch
+            )
             loss = Mean.of(sigmoid(pair, beta=0.1)).total / batch  # a sum, divided once by the step's count
             loss.backward()
             total += loss.item()

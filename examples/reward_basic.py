@@ -1,4 +1,7 @@
-"""A reward model from pairs: `python examples/reward_basic.py MODEL PAIRS.jsonl` (`prompt`, `chosen`, `rejected`)."""
+"""A reward model, from rows with `prompt`, `chosen` and `rejected`.
+
+python examples/reward_basic.py MODEL PAIRS.jsonl
+"""
 
 import sys
 

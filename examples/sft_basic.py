@@ -1,4 +1,7 @@
-"""Supervised fine-tuning on chats: `python examples/sft_basic.py MODEL CHATS.jsonl` (rows with `messages`)."""
+"""Supervised fine-tuning on chats, rows with `messages`.
+
+python examples/sft_basic.py MODEL CHATS.jsonl
+"""
 
 import sys
 

@@ -48,13 +48,15 @@ def test_plain_loop_takes_the_steps_of_the_trainer(tiny_model_dir, pairs_file, t
         disable_tqdm=True,
     )
     rows = load_dataset("json", data_files=str(pairs_file), split="train")
-    trainer = DPOTrainer(str(tiny_model_dir), args, train_dataset=rows)
+    trainer = DPOTrainer(str(tiny_model_dir), args=args, train_dataset=rows)
     trainer.train()
     logged = [log["loss"] for log in trainer.state.log_history if "loss" in log]
     assert logged == pytest.approx(plain, abs=2e-6)
 
 
-@pytest.mark.parametrize(("script", "rows"), [("sft", "chats_file"), ("reward", "pairs_file"), ("dpo", "pairs_file")])
+@pytest.mark.parametrize(
+    ("script", "rows"), [("sft", "chats_file"), ("reward", "pairs_file"), ("dpo", "pairs_file")]
+)
 def test_basic_script(script, rows, tiny_model_dir, tmp_path, request):
     file = request.getfixturevalue(rows)
     command = [sys.executable, str(EXAMPLES / f"{script}_basic.py"), str(tiny_model_dir), str(file)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,9 @@ def config_for(config_class: type[EngineConfig], args: Any, model: Any) -> Any:
     """The method's config: as given, made from plain `TrainingArguments`, or all defaults."""
     if args is None:
         name = model if isinstance(model, str) else getattr(model.config, "_name_or_path", "")
-        return config_class(output_dir=f"{Path(name).name or 'model'}-{config_class.__name__.removesuffix('Config')}")
+        return config_class(
+            output_dir=f"{Path(name).name or 'model'}-{config_class.__name__.removesuffix('Config')}"
+        )
     if isinstance(args, config_class):
         return args
     if isinstance(args, TrainingArguments):
@@ -51,7 +54,7 @@ def config_for(config_class: type[EngineConfig], args: Any, model: Any) -> Any:
 
 
 def _changed(args: TrainingArguments) -> dict[str, Any]:
-    """The arguments that differ from transformers' defaults, so that a method's own defaults hold for the rest."""
+    """The arguments that differ from transformers' defaults, so a method's own hold for the rest."""
     untouched = TrainingArguments(output_dir=args.output_dir)
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.init}
     return {name: value for name, value in given.items() if value != getattr(untouched, name)}
@@ -61,21 +64,26 @@ def _changed(args: TrainingArguments) -> dict[str, Any]:
 
 
 def build_model(
-    model: str | nn.Module, task: Task, args: EngineConfig, peft_config: Any, quantization_config: Any
+    model: Any, task: Task, args: EngineConfig, peft_config: Any, quantization_config: Any
 ) -> Built:
     """Load the model if it is a name, put the adapter on, and store trained weights in float32."""
-    name = model if isinstance(model, str) else getattr(getattr(model, "config", None), "_name_or_path", "")
     if isinstance(model, str):
-        kwargs = init_kwargs(args)
+        name, kwargs = model, init_kwargs(args)
         if quantization_config is not None:
             kwargs["quantization_config"] = quantization_config
-        model = load_model(model, task, trained=peft_config is None, **kwargs)
-    elif args.model_init_kwargs:
-        raise UserError("the model is loaded already", where="model_init_kwargs", fix="pass the model by name")
+        model = load_model(name, task, trained=peft_config is None, **kwargs)
+    elif not args.model_init_kwargs:
+        name = getattr(getattr(model, "config", None), "_name_or_path", "")
+    else:
+        raise UserError(
+            "the model is loaded already", where="model_init_kwargs", fix="pass the model by name"
+        )
     has_adapter = hasattr(model, "get_base_model")
     if peft_config is not None:
         if has_adapter:
-            raise UserError("the model has an adapter already", where="peft_config", fix="merge it, or leave this out")
+            raise UserError(
+                "the model has an adapter already", where="peft_config", fix="merge it, or leave this out"
+            )
         model = _with_adapter(model, task, peft_config)
     _store_trained_weights_in_float32(model)
     if args.disable_dropout:
@@ -92,13 +100,18 @@ def init_kwargs(args: EngineConfig) -> dict[str, Any]:
         try:
             given = json.loads(given)
         except json.JSONDecodeError as error:
-            raise UserError(f"not JSON: {error}", where="model_init_kwargs", fix='write {"name": value}') from error
+            raise UserError(
+                f"not JSON: {error}", where="model_init_kwargs", fix='write {"name": value}'
+            ) from error
     return {"trust_remote_code": args.trust_remote_code, **given}
 
 
 def _with_adapter(model: nn.Module, task: Task, peft_config: Any) -> nn.Module:
     from peft import get_peft_model, prepare_model_for_kbit_training
 
+    warnings.filterwarnings(
+        "ignore", ".*is_gradient_checkpointing.*", FutureWarning
+    )  # peft 0.21 asks by the old name
     if getattr(peft_config, "task_type", None) is None:
         peft_config.task_type = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}[task]
     if task == "reward":  # the head is new: it is trained and saved whatever the adapter covers
@@ -134,19 +147,27 @@ def build_tokenizer(given: Any, name: str, args: EngineConfig) -> PreTrainedToke
     tokenizer = given
     if tokenizer is None:
         if not name:
-            raise UserError("the model does not say where its tokenizer is", where="processing_class", fix="pass one")
-        tokenizer = load_tokenizer(name)
+            raise UserError(
+                "the model does not say where its tokenizer is", where="processing_class", fix="pass one"
+            )
+        tokenizer = load_tokenizer(name, **_tokenizer_kwargs(args))
     if args.chat_template_path:
         tokenizer.chat_template = _chat_template(args.chat_template_path)
     if args.eos_token is not None:
         if args.eos_token not in tokenizer.get_vocab():
             raise UserError(
-                f"{args.eos_token!r} is no token of this tokenizer.{nearest(args.eos_token, tokenizer.all_special_tokens)}",
+                f"{args.eos_token!r} is no token of this tokenizer."
+                + nearest(args.eos_token, tokenizer.all_special_tokens),
                 where="eos_token",
                 fix="name a token of the vocabulary",
             )
         tokenizer.eos_token = args.eos_token
     return tokenizer
+
+
+def _tokenizer_kwargs(args: EngineConfig) -> dict[str, Any]:
+    kwargs = {"trust_remote_code": args.trust_remote_code}
+    return kwargs | {k: v for k, v in init_kwargs(args).items() if k in ("revision", "token", "cache_dir")}
 
 
 def _chat_template(path: str) -> str:
@@ -157,7 +178,9 @@ def _chat_template(path: str) -> str:
         return file.read_text(encoding="utf-8")
     template = load_tokenizer(path).chat_template
     if template is None:
-        raise UserError("this tokenizer has no chat template", where=f"chat_template_path={path}", fix="give another")
+        raise UserError(
+            "this tokenizer has no chat template", where=f"chat_template_path={path}", fix="give another"
+        )
     return template
 
 
@@ -191,7 +214,7 @@ def prepare_rows(
     """Rows as token ids, and the report on what became of them (None if they were prepared before)."""
     if not isinstance(dataset, Dataset):
         dataset = load_source(dataset)
-    if PREPARED_COLUMNS <= set(dataset.column_names):
+    if set(dataset.column_names) >= PREPARED_COLUMNS:
         return dataset, None
     prepared, report = prepare(dataset, read_row, tokenizer, options, name)
     logger.info("%s", report)

@@ -102,11 +102,6 @@ class SFTTrlOptions(LanguageModelTrlOptions):
     )
 
 
-@dataclass
-class RewardTrlOptions(TrlOptions):
-    """Options of TRL's RewardConfig."""
-
-
 PREFERENCE_FAMILY = "it comes with the other preference losses"
 
 

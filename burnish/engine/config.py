@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from burnish.engine.compat import TrlOptions, apply_compat
+from burnish.engine.compat import TrlOptions, apply_compat, no_effect, refused
 from burnish.errors import UserError, nearest
 from burnish.options import described
 
@@ -26,7 +26,15 @@ class EngineConfig(TrlOptions, TrainingArguments):
         None, "Compute in bfloat16. Unset: where the machine is fast at it. Trained weights stay float32."
     )
     logging_nan_inf_filter: bool = described(False, "Hide losses that are not finite from the log.")
-    remove_unused_columns: bool | None = described(False, "Has no effect: rows are prepared before training.")
+    train_sampling_strategy: str = described(
+        "random", "The order in which rows are drawn.", choices=["random", "sequential"]
+    )
+    remove_unused_columns: bool | None = no_effect(False, "rows are prepared before training")
+    bf16_full_eval: bool = no_effect(False, "evaluation computes in the dtype of training")
+    fp16: bool = refused(False, "log-probabilities overflow in float16; leave it out for bfloat16 or float32")
+    fp16_full_eval: bool = refused(False, "log-probabilities overflow in float16")
+    label_smoothing_factor: float = refused(0.0, "full logits are never computed; pass a loss of your own")
+    parallelism_config: Any = refused(None, "sequences are not split over devices yet")
 
     max_length: int | None = described(1024, "Most tokens of a prompt with one completion. None: no limit.")
     truncation_mode: str = described(
@@ -43,7 +51,8 @@ class EngineConfig(TrlOptions, TrainingArguments):
     trust_remote_code: bool = described(False, "Run model code that comes with the checkpoint.")
     disable_dropout: bool = described(False, "Turn off all dropout of the model.")
     tokens_per_forward: int | None = described(
-        None, "Token budget of one forward and backward. Unset: what fits into memory. Never changes the result."
+        None,
+        "Token budget of one forward and backward. Unset: what fits into memory. Never changes the result.",
     )
     tier: str = described(
         "auto",
@@ -57,13 +66,15 @@ class EngineConfig(TrlOptions, TrainingArguments):
     def __post_init__(self) -> None:
         self.compat_notes = apply_compat(self)
         self._check_choices()
-        self.checkpointing_is_open = self.gradient_checkpointing is None and self.activation_checkpointing is None
+        self._check_sizes()
+        self.checkpointing_is_open = (
+            self.gradient_checkpointing is None and self.activation_checkpointing is None
+        )
         asked_for_bf16 = self.bf16
         # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine
         # without GPU; only FSDP and DeepSpeed have to hear of it.
-        self.bf16 = bool(asked_for_bf16) and bool(self.fsdp or self.deepspeed)
+        self.bf16 = asked_for_bf16 is not False and bool(self.fsdp or self.deepspeed)
         super().__post_init__()
-        self.remove_unused_columns = False
         self.bf16 = asked_for_bf16
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False
@@ -83,14 +94,30 @@ class EngineConfig(TrlOptions, TrainingArguments):
                     )
 
     def _refuse_what_would_be_ignored(self) -> None:
-        reasons = {
-            "label_smoothing_factor": "pass a loss of your own, or the loss's `label_smoothing` where it has one",
-            "include_for_metrics": "`compute_metrics` gets predictions and labels only",
-        }
-        for name, reason in reasons.items():
-            if getattr(self, name):
-                raise UserError(f"{name}={getattr(self, name)!r} is not supported", where=name, fix=reason)
-        for name in ("max_length", "tokens_per_forward"):
+        if self.include_for_metrics:
+            raise UserError("`compute_metrics` gets predictions and labels only", where="include_for_metrics")
+        if "lomo" in str(self.optim):
+            raise UserError(
+                "this optimizer changes weights during the backward, and a step may take several",
+                where="optim",
+                fix="use adamw_torch_fused or another optimizer",
+            )
+        if self.n_gpu > 1:
+            raise UserError(
+                f"{self.n_gpu} GPUs are visible to one process",
+                where="n_gpu",
+                fix="start with `accelerate launch`, or set CUDA_VISIBLE_DEVICES=0",
+            )
+
+    def _check_sizes(self) -> None:
+        for name in (
+            "max_length",
+            "tokens_per_forward",
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UserError(f"must be at least 1, found {value}", where=name, fix="give a number of tokens, or None")
+                raise UserError(
+                    f"must be at least 1, found {value}", where=name, fix="give a positive number"
+                )

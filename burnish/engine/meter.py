@@ -1,4 +1,4 @@
-"""Adds up metrics between two logs, on the device, and reduces them over ranks once, when a log is written."""
+"""Adds up metrics between two logs, on the device, reduced over ranks once, when a log is written."""
 
 from __future__ import annotations
 

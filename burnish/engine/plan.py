@@ -46,7 +46,9 @@ class Plan:
 
         table = Table.grid(padding=(0, 2))
         for name, choice, reason in self.rows:
-            table.add_row(f"[bold]{name}[/]", escape(choice) + (f"  [dim]{escape(reason)}[/]" if reason else ""))
+            table.add_row(
+                f"[bold]{name}[/]", escape(choice) + (f"  [dim]{escape(reason)}[/]" if reason else "")
+            )
         Console(highlight=False).print(table)
 
 
@@ -74,12 +76,14 @@ def make_plan(engine: Engine) -> Plan:
     return plan
 
 
-def _memory(engine: Engine, inner: nn.Module) -> tuple[int, str, bool, str]:
+def _memory(engine: Engine, inner: Any) -> tuple[int, str, bool, str]:
     """Token budget and checkpointing, from what a token's activations take and what is free."""
     args = engine.args
     per_token = activation_bytes(inner, engine.compute_dtype)
     free = free_memory(args.device) * MEMORY_SHARE
-    longest = max((report.longest for report in engine.preparation_reports.values()), default=args.max_length or 1024)
+    longest = max(
+        (report.longest for report in engine.preparation_reports.values()), default=args.max_length or 1024
+    )
     fits = int(free / per_token)
     checkpoint = bool(args.activation_checkpointing)
     why_checkpoint = "as asked"
@@ -98,7 +102,7 @@ def _memory(engine: Engine, inner: nn.Module) -> tuple[int, str, bool, str]:
     return budget, why, checkpoint, why_checkpoint
 
 
-def activation_bytes(inner: nn.Module, compute_dtype: torch.dtype | None) -> int:
+def activation_bytes(inner: Any, compute_dtype: torch.dtype | None) -> int:
     """About what one token leaves behind for the backward: inputs of every norm, product and gate."""
     config: Any = inner.config.get_text_config()
     hidden = config.hidden_size

@@ -52,11 +52,15 @@ def with_reference_scores(engine: Engine, reference: Reference, dataset: Dataset
     return dataset.add_column(COLUMN, scores.tolist(), new_fingerprint=f"{dataset._fingerprint}-reference")
 
 
-def _score_rows(engine: Engine, reference: Reference, dataset: Dataset) -> np.ndarray:  # float64[rows, completions]
+def _score_rows(
+    engine: Engine, reference: Reference, dataset: Dataset
+) -> np.ndarray:  # float64[rows, completions]
     scores: dict[int, list[float]] = {}
     ranks, rank = engine.accelerator.num_processes, engine.accelerator.process_index
     starts = range(0, len(dataset), ROWS * ranks)
-    bar = tqdm(total=len(dataset), desc="Scoring rows by the reference", disable=not engine.is_world_process_zero())
+    bar = tqdm(
+        total=len(dataset), desc="Scoring rows by the reference", disable=not engine.is_world_process_zero()
+    )
     for start in starts:
         first = min(start + rank * ROWS, len(dataset))
         indices = range(first, min(first + ROWS, len(dataset)))

@@ -23,11 +23,12 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
-from burnish.data.example import Example, TokenizedExample
+from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.packing import micro_batches
 from burnish.engine import assembly
@@ -37,8 +38,8 @@ from burnish.engine.meter import Meter
 from burnish.engine.plan import Plan, make_plan
 from burnish.errors import UserError
 from burnish.losses.output import LossOutput
-from burnish.models.forward import inner_model
 from burnish.models.certify import certify
+from burnish.models.forward import inner_model
 from burnish.models.load import Task, load_model
 from burnish.models.precision import compute_in, forget_copies
 
@@ -68,7 +69,7 @@ class Engine(Trainer):
 
     config_class: ClassVar[type[EngineConfig]] = EngineConfig
     task: ClassVar[Task] = "causal"
-    read_row: ClassVar[Callable[[Mapping[str, Any]], Example | TokenizedExample]]
+    read_row: ClassVar[Any]  # a dataset row (a mapping) -> Example or TokenizedExample
     count_by: ClassVar[Literal["tokens", "examples"]] = "examples"
 
     def __init__(
@@ -125,7 +126,7 @@ class Engine(Trainer):
 
     # What a method says
 
-    def setup(self, **method: Any) -> None:
+    def setup(self, *args: Any, **method: Any) -> None:
         """Take the method's own arguments."""
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
@@ -134,7 +135,9 @@ class Engine(Trainer):
 
     def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
         """What `compute_metrics` gets of a forest: predictions and labels, a row per example."""
-        raise UserError(f"{type(self).__name__} has no predictions", where="compute_metrics", fix="leave it out")
+        raise UserError(
+            f"{type(self).__name__} has no predictions", where="compute_metrics", fix="leave it out"
+        )
 
     def preparation(self, args: EngineConfig) -> dict[str, Any]:
         """Options of the data preparation that differ from the shared ones."""
@@ -147,7 +150,9 @@ class Engine(Trainer):
     def bind(self, loss: Callable) -> Callable:
         """A loss with its keyword arguments filled from the config by name."""
         options = [n for n, p in inspect.signature(loss).parameters.items() if p.default is not p.empty]
-        return partial(loss, **{name: getattr(self.args, name) for name in options if hasattr(self.args, name)})
+        return partial(
+            loss, **{name: getattr(self.args, name) for name in options if hasattr(self.args, name)}
+        )
 
     def weighted_sum(self, losses: Mapping[str, Callable]) -> Callable:
         """The losses that `loss_type` names, added up with `loss_weights` (1 each by default)."""
@@ -160,7 +165,9 @@ class Engine(Trainer):
         if model is None:
             return None
         if model is self.model:
-            raise UserError("the reference is the model that is trained", where="ref_model", fix="leave it out")
+            raise UserError(
+                "the reference is the model that is trained", where="ref_model", fix="leave it out"
+            )
         if isinstance(model, str):
             model = load_model(model, self.task, trained=False, **assembly.init_kwargs(self.args))
         model.to(self.args.device).eval().requires_grad_(False)
@@ -174,7 +181,9 @@ class Engine(Trainer):
         if dataset is None:
             return None
         if isinstance(dataset, dict):
-            return {key: self._prepared(split, tokenizer, args, f"{name}_{key}") for key, split in dataset.items()}
+            return {
+                key: self._prepared(split, tokenizer, args, f"{name}_{key}") for key, split in dataset.items()
+            }
         options = assembly.preparation_options(args, self.preparation(args))
         prepared, report = assembly.prepare_rows(dataset, type(self).read_row, tokenizer, options, name)
         if report is not None:
@@ -207,12 +216,12 @@ class Engine(Trainer):
         return super().train(*args, **kwargs)
 
     def get_ready(self) -> Plan:
-        """Certify the model, decide what is open, score rows in advance. Done once, before the first forest."""
+        """Certify the model, decide what is open, score rows in advance. Once, before the first forest."""
         if self.plan is None:
             self.plan = make_plan(self)
             compute_in(inner_model(self.model), self.compute_dtype)
-            self.train_dataset = self._completed(self.train_dataset)
-            self.eval_dataset = self._completed(self.eval_dataset)
+            for name in ("train_dataset", "eval_dataset"):
+                setattr(self, name, self._completed(getattr(self, name)))
             if self.is_world_process_zero():
                 self.plan.show()
         return self.plan
@@ -244,7 +253,9 @@ class Engine(Trainer):
             cut += [[] for _ in range(most - len(cut))]
         return cut
 
-    def training_step(self, model: nn.Module, inputs: Step, num_items_in_batch: Tensor | None = None) -> Tensor:
+    def training_step(
+        self, model: nn.Module, inputs: Step, num_items_in_batch: Tensor | None = None
+    ) -> Tensor:
         """Forward and backward of every micro-batch of a step; the step's loss, for the log."""
         model.train()
         if callable(getattr(self.optimizer, "train", None)):
@@ -257,10 +268,14 @@ class Engine(Trainer):
                 loss += self._micro_batch(model, examples, num_items_in_batch)
         forget_copies(inner_model(self.model))
         self.state.num_input_tokens_seen += sum(map(logical_tokens, inputs.examples))
+        if (every := self.args.torch_empty_cache_steps) and self.state.global_step % every == 0:
+            clear_device_cache()
         self._rows = [example.row for example in inputs.examples]
         return loss
 
-    def _micro_batch(self, model: nn.Module, examples: list[TokenizedExample], count: Tensor | None) -> Tensor:
+    def _micro_batch(
+        self, model: nn.Module, examples: list[TokenizedExample], count: Tensor | None
+    ) -> Tensor:
         silent = not examples  # this rank ran out of examples: run one along, without weight
         forest = Forest.pack(examples or [self.filler()]).to(self.args.device)
         with self.compute_loss_context_manager():
@@ -299,7 +314,9 @@ class Engine(Trainer):
         self._bad_steps += 1
         model.zero_grad(set_to_none=True)  # an optimizer leaves weights without gradient alone
         rows = ", ".join(map(str, self._rows[:20])) + (" ..." if len(self._rows) > 20 else "")
-        message = f"step {self.state.global_step + 1} was not applied: its gradient is not finite (rows {rows})"
+        message = (
+            f"step {self.state.global_step + 1} was not applied: its gradient is not finite (rows {rows})"
+        )
         if self._bad_steps >= MOST_BAD_STEPS:
             raise UserError(
                 f"{message}, the {self._bad_steps}th in a row",
@@ -315,7 +332,9 @@ class Engine(Trainer):
     ) -> EvalLoopOutput:
         self.get_ready()
         self._eval_meter = Meter()
-        output = super().evaluation_loop(dataloader, description, *rest, metric_key_prefix=metric_key_prefix, **kwargs)
+        output = super().evaluation_loop(
+            dataloader, description, *rest, metric_key_prefix=metric_key_prefix, **kwargs
+        )
         metrics = self._eval_meter.read(self.accelerator)
         assert output.metrics is not None
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})
@@ -339,7 +358,7 @@ class Engine(Trainer):
         return None, assembly.stack_rows(predictions), assembly.stack_rows(labels)
 
     def _evaluated(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:
-        """Micro-batches of an evaluation batch, in order, without the rows that were repeated to fill up ranks."""
+        """Micro-batches of an evaluation batch, in order, without rows repeated to fill up ranks."""
         state = self.accelerator.gradient_state
         if self.accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
             first = self.accelerator.process_index * len(examples)

@@ -79,7 +79,7 @@ PREFERENCE_LOSSES = {"sigmoid": sigmoid, "hinge": hinge, "ipo": ipo}
 
 
 def preference_metrics(pair: PairScores, beta: float) -> dict[str, Metric]:
-    """Implicit rewards `beta * ratio` of both completions, how often and by how much chosen wins, and log-probabilities."""
+    """Implicit rewards `beta * ratio`, how often and by how much chosen wins, and log-probabilities."""
     chosen, rejected = (beta * pair.chosen_ratio).detach(), (beta * pair.rejected_ratio).detach()
     return {
         "rewards/chosen": Mean.of(chosen),

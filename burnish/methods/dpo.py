@@ -41,7 +41,8 @@ class DPOConfig(DPOTrlOptions, EngineConfig):
     beta: float = described(0.1, "How strongly the policy is held to the reference.")
     label_smoothing: float = described(0.0, "Share of pairs taken to be labelled the wrong way round.")
     precompute_ref_log_probs: bool = described(
-        False, "Score all rows by the reference before step 1. Always so in full fine-tuning without a ref_model."
+        False,
+        "Score all rows by the reference before step 1. Always so in full fine-tuning without a ref_model.",
     )
 
     def __post_init__(self) -> None:
@@ -67,6 +68,11 @@ class DPOTrainer(Engine):
     config_class = DPOConfig
     read_row = staticmethod(Example.preference)
 
+    def __init__(
+        self, model: Any = None, ref_model: Any = None, args: Any = None, *rest: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(model, args, *rest, ref_model=ref_model, **kwargs)
+
     def setup(self, ref_model: Any = None, loss: Callable[[PairScores], Tensor] | None = None) -> None:
         self.reference = Reference.of(self.model, self.also(ref_model), fresh_adapter=self.adapter_is_fresh)
         self.loss = self.bind(loss) if loss else self.weighted_sum(PREFERENCE_LOSSES)
@@ -85,14 +91,14 @@ class DPOTrainer(Engine):
         return LossOutput(Mean.of(self.loss(pair)), metrics)
 
     def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
-        """The implicit rewards of (chosen, rejected): float[P, 2], and label 0: the first is the better one."""
+        """Implicit rewards of (chosen, rejected): float[P, 2], and label 0: the first is better."""
         ratio = forest.per_branch(score(model, forest).logprob) - self.reference.logprob(self.model, forest)
         rewards = self.args.beta * ratio.view(-1, 2)
         return rewards, torch.zeros(len(rewards), dtype=torch.long, device=rewards.device)
 
 
 def pair_token_metrics(forest: Forest, scores: Scores) -> dict[str, Metric]:
-    """Of the trained tokens, where asked for: entropy, mean logits by side, and the chosen side's top-1 accuracy."""
+    """Where asked for: entropy, mean logits by side, and the chosen side's top-1 accuracy."""
     details = scores.details
     if details is None:
         return {}

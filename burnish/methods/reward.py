@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from burnish.data.example import Example
 from burnish.data.forest import Forest
-from burnish.engine.compat import RewardTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.trainer import Engine
 from burnish.losses.output import LossOutput, Mean
@@ -24,8 +23,8 @@ from burnish.options import described
 
 
 @dataclass
-class RewardConfig(RewardTrlOptions, EngineConfig):
-    """Options of `RewardTrainer`. Pairs with a completion over `max_length` are dropped: a cut answer is another one."""
+class RewardConfig(EngineConfig):
+    """Options of `RewardTrainer`. Pairs longer than `max_length` are dropped: a cut answer is another one."""
 
     learning_rate: float = described(1e-4, "The initial learning rate.")
     disable_dropout: bool = described(True, "Turn off all dropout of the model.")

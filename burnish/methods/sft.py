@@ -29,7 +29,9 @@ class SFTConfig(SFTTrlOptions, EngineConfig):
 
     learning_rate: float = described(2e-5, "The initial learning rate.")
     loss_type: str = described(
-        "nll", "nll: maximum likelihood. dft: likelihood weighted by each token's own probability.", choices=["nll", "dft"]
+        "nll",
+        "nll: maximum likelihood. dft: likelihood weighted by each token's own probability.",
+        choices=["nll", "dft"],
     )
     completion_only_loss: bool | None = described(
         None, "Train completions only. Unset: yes for rows with a prompt and a completion."
@@ -39,13 +41,18 @@ class SFTConfig(SFTTrlOptions, EngineConfig):
 
 
 class SFTTrainer(Engine):
-    """Supervised fine-tuning. `formatting_func` turns a row into text; `loss`: float[N] -> float[N] replaces `loss_type`."""
+    """Supervised fine-tuning.
+
+    `formatting_func` turns a row into text. `loss`: float[N] -> float[N] replaces `loss_type`.
+    """
 
     config_class = SFTConfig
     read_row = staticmethod(Example.language)
     count_by = "tokens"
 
-    def __init__(self, *args: Any, formatting_func: Callable[[Any], str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, formatting_func: Callable[[Any], str] | None = None, **kwargs: Any
+    ) -> None:
         self._formatting_func = formatting_func
         super().__init__(*args, **kwargs)
 

@@ -35,7 +35,7 @@ class ModelConfig:
     model_revision: str = described("main", "Version of a model on the hub: a branch, a tag or a commit.")
     dtype: str | None = described(
         "auto",
-        "Dtype of the stored weights. auto: float32 where they are trained, the checkpoint's own where frozen.",
+        "Dtype of stored weights. auto: float32 where they are trained, the checkpoint's own where frozen.",
         choices=["auto", "bfloat16", "float16", "float32"],
     )
     attn_implementation: str | None = described(
@@ -46,15 +46,22 @@ class ModelConfig:
     lora_alpha: int = described(32, "The adapter's output is scaled by alpha / rank.")
     lora_dropout: float = described(0.05, "Dropout of the adapter's input.")
     lora_target_modules: list[str] | None = described(
-        None, "Modules that get an adapter. Unset: PEFT's choice for the model; all-linear: every linear layer."
+        None,
+        "Modules that get an adapter. Unset: PEFT's choice for the model; all-linear: every linear layer.",
     )
-    lora_target_parameters: list[str] | None = described(None, "Parameters that get an adapter, such as experts.")
+    lora_target_parameters: list[str] | None = described(
+        None, "Parameters that get an adapter, such as experts."
+    )
     lora_modules_to_save: list[str] | None = described(None, "Modules that are trained and saved in full.")
     lora_task_type: str | None = described(None, "PEFT's task type. Unset: the method's own.")
     use_rslora: bool = described(False, "Scale the adapter by alpha / sqrt(rank).")
     use_dora: bool = described(False, "Weight-decomposed adapters (DoRA).")
-    load_in_8bit: bool = described(False, "Load the frozen base in 8 bit (bitsandbytes); with an adapter only.")
-    load_in_4bit: bool = described(False, "Load the frozen base in 4 bit (bitsandbytes); with an adapter only.")
+    load_in_8bit: bool = described(
+        False, "Load the frozen base in 8 bit (bitsandbytes); with an adapter only."
+    )
+    load_in_4bit: bool = described(
+        False, "Load the frozen base in 4 bit (bitsandbytes); with an adapter only."
+    )
     bnb_4bit_quant_type: str = described("nf4", "Number format of 4-bit weights.", choices=["fp4", "nf4"])
     use_bnb_nested_quant: bool = described(False, "Quantize the quantization constants too.")
     bnb_4bit_quant_storage: str | None = described(None, "Dtype in which 4-bit weights are stored.")
@@ -63,7 +70,9 @@ class ModelConfig:
         if self.load_in_8bit and self.load_in_4bit:
             raise UserError("load_in_8bit and load_in_4bit are both on", fix="choose one")
         if (self.load_in_8bit or self.load_in_4bit) and not self.use_peft:
-            raise UserError("quantized weights cannot be trained", where="load_in_4bit", fix="add use_peft: true")
+            raise UserError(
+                "quantized weights cannot be trained", where="load_in_4bit", fix="add use_peft: true"
+            )
 
     def init_kwargs(self) -> dict[str, Any]:
         """The arguments of `load_model` that this config stands for."""
@@ -113,7 +122,7 @@ def get_quantization_config(model_args: ModelConfig) -> Any:
 
 
 def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) -> PreTrainedModel:
-    """Load a model by folder or hub id; a folder with an adapter gives its base with the adapter on, to be trained on.
+    """Load a model by folder or hub id. An adapter's folder gives its base with the adapter, to train on.
 
     `trained` says that the model's own weights will be trained: then they are loaded in float32
     unless `dtype` says otherwise. Raises `UserError` where there is no such model, or it is of
@@ -126,6 +135,12 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     if task == "reward":
         kwargs.setdefault("num_labels", 1)
     base = name if adapter is None else adapter["base_model_name_or_path"]
+    if adapter is not None and adapter.get("task_type") not in (None, _TASK_TYPES[task]):
+        raise UserError(
+            f"the adapter is of task {adapter['task_type']}, and {_TASK_TYPES[task]} is needed",
+            where=name,
+            fix="merge it into its base first (`merge_and_unload`), and start from the merged model",
+        )
     _check_kind(base, _config_of(base, kwargs), task, kwargs)
     model = _from_pretrained(_LOADERS[task], base, kwargs)
     if adapter is None:
@@ -135,6 +150,7 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     return PeftModel.from_pretrained(model, name, is_trainable=True)
 
 
+_TASK_TYPES: dict[Task, str] = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}
 _LOADERS: dict[Task, Any] = {"causal": AutoModelForCausalLM, "reward": AutoModelForSequenceClassification}
 
 

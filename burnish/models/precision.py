@@ -74,7 +74,7 @@ class WorkingCopies:
                 for name, weight in owner._parameters.items():
                     if weight is not None and self._replaceable(weight, f"{path}.{name}"):
                         replaced.append((owner, name, weight))
-                        owner._parameters[name] = self._working(weight)  # type: ignore[assignment]
+                        owner._parameters[name] = self._working(weight)
             yield
         finally:
             for owner, name, original in replaced:
@@ -96,7 +96,7 @@ class WorkingCopies:
         self._copies = {key: copy for key, copy in self._copies.items() if key not in trained}
 
     def _checkpoint(self, layer: nn.Module, checkpoint: Any) -> Any:
-        """A checkpointed layer runs again in the backward, when the forward is over: with copies of its own."""
+        """A checkpointed layer runs again in the backward, the forward being over: with its own copies."""
 
         def run_with_copies(run: Any, *args: Any, **kwargs: Any) -> Any:
             with self(layer):
@@ -127,7 +127,7 @@ def _kept_in_float32(model: nn.Module) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, sorted(names)))) if names else None
 
 
-def compute_in(model: nn.Module, dtype: torch.dtype | None) -> None:
+def compute_in(model: Any, dtype: torch.dtype | None) -> None:
     """Let forest forwards of the Transformers model `model` compute in `dtype` (None: as it is stored)."""
     model.working_copies = WorkingCopies(model, dtype) if dtype is not None else None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +27,15 @@ COLUMN = "reference_logprob"
 class Reference:
     """Scores completions under the reference policy."""
 
-    def __init__(self, kind: str, model: nn.Module | None, as_reference: Callable[[], AbstractContextManager]) -> None:
+    def __init__(
+        self, kind: str, model: nn.Module | None, as_reference: Callable[[], AbstractContextManager]
+    ) -> None:
         self.kind = kind
         self.model = model  # None: the policy itself, within `as_reference`
         self._as_reference = as_reference
 
     @staticmethod
-    def of(policy: nn.Module, given: nn.Module | None = None, *, fresh_adapter: bool = False) -> Reference:
+    def of(policy: Any, given: nn.Module | None = None, *, fresh_adapter: bool = False) -> Reference:
         """The reference for `policy` as it is now. `fresh_adapter`: its adapter was only just put on."""
         if given is not None:
             given.eval().requires_grad_(False)
@@ -42,7 +45,9 @@ class Reference:
         if fresh_adapter:
             return Reference("adapter off", None, policy.disable_adapter)
         frozen = {
-            name: weight.detach().clone() for name, weight in policy.named_parameters() if weight.requires_grad
+            name: weight.detach().clone()
+            for name, weight in policy.named_parameters()
+            if weight.requires_grad
         }
         return Reference("frozen adapter", None, lambda: substituted(policy, frozen))
 
@@ -84,14 +89,14 @@ class Reference:
 @contextmanager
 def substituted(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """Within this context the named parameters of `model` are the given tensors."""
-    replaced = []
+    replaced: list[tuple[Any, str, Any]] = []
     try:
         for path, weight in weights.items():
             owner_path, _, name = path.rpartition(".")
             owner = model.get_submodule(owner_path)
             replaced.append((owner, name, owner._parameters[name]))
-            owner._parameters[name] = weight.to(replaced[-1][2].device)  # type: ignore[union-attr,assignment]
+            owner._parameters[name] = weight.to(replaced[-1][2].device)  # type: ignore[assignment]
         yield
     finally:
-        for owner, name, weight in replaced:
-            owner._parameters[name] = weight
+        for owner, name, original in replaced:
+            owner._parameters[name] = original

@@ -58,7 +58,7 @@ class Details:
 def score(model: nn.Module, forest: Forest, *, details: bool = False, uniform: bool = False) -> Scores:
     """Log-probabilities of the trained tokens of `forest` under `model` (see `forward.attach`).
 
-    `details` adds entropy, top-1 tokens and mean logits, for metrics. `uniform` says that the objective will weigh
+    `details` adds entropy, top-1 tokens and mean logits. `uniform` says that the objective will weigh
     every token alike, as a plain likelihood does: the head's weight gradient is then taken in the
     forward, which saves making the logits twice. If the objective does not, nothing goes wrong: the
     backward sees it and makes the tiles again.

@@ -111,7 +111,9 @@ def test_compute_metrics_gets_tokens_or_rewards(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "adapter"])
-def test_a_saved_reward_model_gives_the_rewards_it_gave_in_training(adapter, tiny_model_dir, pairs_file, tmp_path):
+def test_a_saved_reward_model_gives_the_rewards_it_gave_in_training(
+    adapter, tiny_model_dir, pairs_file, tmp_path
+):
     args = RewardConfig(output_dir=str(tmp_path / "out"), **QUIET, max_steps=3, learning_rate=1e-2)
     trainer = RewardTrainer(
         str(tiny_model_dir),
@@ -185,11 +187,19 @@ def test_it_is_a_transformers_trainer_with_its_callbacks_and_best_model(tokenize
     }
     args = DPOConfig(output_dir=str(tmp_path), **{**QUIET, **options})
     trainer = DPOTrainer(
-        llama(), args, train_dataset=pairs(), eval_dataset=pairs(4, seed=1), processing_class=tokenizer, callbacks=[Watch()]
+        llama(),
+        args=args,
+        train_dataset=pairs(),
+        eval_dataset=pairs(4, seed=1),
+        processing_class=tokenizer,
+        callbacks=[Watch()],
     )
     assert isinstance(trainer, Trainer)
     trainer.train()
-    assert logs == [] and {"loss", "rewards/margins", "eval_loss", "eval_rewards/accuracies", "grad_norm"} <= log_keys
+    assert (
+        logs == []
+        and {"loss", "rewards/margins", "eval_loss", "eval_rewards/accuracies", "grad_norm"} <= log_keys
+    )
     best = min(log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log)
     assert trainer.state.best_metric == pytest.approx(best)
     assert trainer.evaluate()["eval_loss"] == pytest.approx(best, rel=1e-9)
@@ -198,7 +208,11 @@ def test_it_is_a_transformers_trainer_with_its_callbacks_and_best_model(tokenize
 def test_plain_training_arguments_and_several_evaluation_sets(tokenizer, tmp_path):
     args = TrainingArguments(output_dir=str(tmp_path), report_to="none", max_steps=1, save_strategy="no")
     trainer = DPOTrainer(
-        llama(), args, train_dataset=pairs(), eval_dataset={"a": pairs(3), "b": pairs(2)}, processing_class=tokenizer
+        llama(),
+        args=args,
+        train_dataset=pairs(),
+        eval_dataset={"a": pairs(3), "b": pairs(2)},
+        processing_class=tokenizer,
     )
     assert isinstance(trainer.args, DPOConfig)
     assert (trainer.args.output_dir, trainer.args.max_steps) == (str(tmp_path), 1)
@@ -209,7 +223,7 @@ def test_plain_training_arguments_and_several_evaluation_sets(tokenizer, tmp_pat
 
 def test_new_rows_after_full_fine_tuning_have_no_reference(tokenizer, tmp_path):
     args = DPOConfig(output_dir=str(tmp_path), **QUIET, max_steps=1)
-    trainer = DPOTrainer(llama(), args, train_dataset=pairs(), processing_class=tokenizer)
+    trainer = DPOTrainer(llama(), args=args, train_dataset=pairs(), processing_class=tokenizer)
     trainer.train()
     with pytest.raises(UserError, match="not scored by the reference before training"):
         trainer.evaluate(pairs(3, seed=5))
@@ -218,7 +232,7 @@ def test_new_rows_after_full_fine_tuning_have_no_reference(tokenizer, tmp_path):
 def test_several_losses_are_added_with_their_weights(tokenizer, tmp_path):
     def first_loss(**options):
         args = DPOConfig(output_dir=str(tmp_path), **QUIET, max_steps=1, logging_steps=1, beta=0.5, **options)
-        trainer = DPOTrainer(llama(), args, train_dataset=pairs(), processing_class=tokenizer)
+        trainer = DPOTrainer(llama(), args=args, train_dataset=pairs(), processing_class=tokenizer)
         trainer.train()
         return trainer.state.log_history[0]["loss"]
 
@@ -230,7 +244,11 @@ def test_several_losses_are_added_with_their_weights(tokenizer, tmp_path):
 def test_a_loss_of_ones_own_replaces_the_named_one(tokenizer, tmp_path):
     args = DPOConfig(output_dir=str(tmp_path), **QUIET, max_steps=1, logging_steps=1)
     trainer = DPOTrainer(
-        llama(), args, train_dataset=pairs(), processing_class=tokenizer, loss=lambda pair: 3 * sigmoid(pair, beta=1.0)
+        llama(),
+        args=args,
+        train_dataset=pairs(),
+        processing_class=tokenizer,
+        loss=lambda pair: 3 * sigmoid(pair, beta=1.0),
     )
     trainer.train()
     assert trainer.state.log_history[0]["loss"] == pytest.approx(3 * 0.6931472, rel=1e-6)
@@ -244,7 +262,10 @@ def test_a_loss_of_ones_own_replaces_the_named_one(tokenizer, tmp_path):
         (lambda o: SFTTrainer(llama(), object()), "expected a SFTConfig"),
         (lambda o: DPOConfig(output_dir=o, loss_type=["sigmoyd"]), "loss_type: .*Did you mean 'sigmoid'"),
         (lambda o: DPOConfig(output_dir=o, loss_weights=[1, 2]), "2 weights for 1 losses"),
-        (lambda o: SFTConfig(output_dir=o, truncation_mode="middle"), "truncation_mode: unknown value 'middle'"),
+        (
+            lambda o: SFTConfig(output_dir=o, truncation_mode="middle"),
+            "truncation_mode: unknown value 'middle'",
+        ),
         (lambda o: SFTTrainer(llama(), SFTConfig(output_dir=o), data_collator=list), "data_collator"),
         (lambda o: SFTConfig(output_dir=o, max_length=0), "max_length: must be at least 1"),
         (lambda o: SFTConfig(output_dir=o, label_smoothing_factor=0.1), "label_smoothing_factor"),

@@ -34,12 +34,16 @@ def plain_sums(model, row):
 
 
 def sft_loss(model, reference, rows):
-    tokens = torch.cat([plain_logprobs(model, [], r["completion_ids"][0], r["completion_mask"][0]) for r in rows])
+    tokens = torch.cat(
+        [plain_logprobs(model, [], r["completion_ids"][0], r["completion_mask"][0]) for r in rows]
+    )
     return -tokens.mean()
 
 
 def dft_loss(model, reference, rows):
-    tokens = torch.cat([plain_logprobs(model, [], r["completion_ids"][0], r["completion_mask"][0]) for r in rows])
+    tokens = torch.cat(
+        [plain_logprobs(model, [], r["completion_ids"][0], r["completion_mask"][0]) for r in rows]
+    )
     return -(tokens.detach().exp() * tokens).mean()
 
 
@@ -70,7 +74,10 @@ def ipo_loss(model, reference, rows):
 def reward_loss(model, reference, rows):
     losses = []
     for row in rows:
-        last = [model.model(torch.tensor([row["prompt_ids"] + ids])).last_hidden_state[0, -1] for ids in row["completion_ids"]]
+        last = [
+            model.model(torch.tensor([row["prompt_ids"] + ids])).last_hidden_state[0, -1]
+            for ids in row["completion_ids"]
+        ]
         chosen, rejected = (model.score(state)[0] for state in last)
         losses.append(-F.logsigmoid(chosen - rejected - row["margin"]) + 0.01 * (chosen + rejected) ** 2)
     return torch.stack(losses).mean()
@@ -98,7 +105,7 @@ def test_loss_and_gradient(case, tier, tokenizer, tmp_path):
     rows = data()
     extra = {"ref_model": reference} if trainer_class is DPOTrainer else {}
     args = config_class(output_dir=str(tmp_path), report_to="none", tier=tier, **options)
-    trainer = trainer_class(model, args, train_dataset=rows, processing_class=tokenizer, **extra)
+    trainer = trainer_class(model, args=args, train_dataset=rows, processing_class=tokenizer, **extra)
     trainer.get_ready()
     assert model.forest_tier == tier
 
@@ -114,7 +121,7 @@ def test_loss_and_gradient(case, tier, tokenizer, tmp_path):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert gradients
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-13, msg=lambda m: f"{name}: {m}")
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-13, msg=name)
 
 
 def test_changing_one_tree_leaves_the_others_unchanged():

@@ -38,7 +38,9 @@ def weights_after_one_step(method, tokenizer, folder, *, dtype=torch.float64, or
         bf16=False,
         **options,
     )
-    trainer = trainer_class(model, args, train_dataset=rows.select(order or range(8)), processing_class=tokenizer)
+    trainer = trainer_class(
+        model, args, train_dataset=rows.select(order or range(8)), processing_class=tokenizer
+    )
     result = trainer.train()
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
     return weights, result.training_loss
@@ -50,7 +52,9 @@ def moved(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)], ids=["f64", "f32"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)], ids=["f64", "f32"]
+)
 def test_any_cut_gives_the_same_step(method, dtype, tolerance, tokenizer, tmp_path):
     if dtype == torch.float32:
         budgets, batches, orders = [1, 1000], [8], [None]
@@ -66,7 +70,13 @@ def test_any_cut_gives_the_same_step(method, dtype, tolerance, tokenizer, tmp_pa
         for batch in batches:
             for order in orders:
                 found, loss = weights_after_one_step(
-                    method, tokenizer, tmp_path, dtype=dtype, order=order, batch=batch, tokens_per_forward=budget
+                    method,
+                    tokenizer,
+                    tmp_path,
+                    dtype=dtype,
+                    order=order,
+                    batch=batch,
+                    tokens_per_forward=budget,
                 )
                 assert (found - expected).norm() <= tolerance * expected.norm(), (budget, batch, order)
                 assert loss == pytest.approx(expected_loss, rel=max(tolerance, 1e-6)), (budget, batch, order)
@@ -105,7 +115,9 @@ def test_the_first_step_of_dpo_has_margin_zero_and_loss_ln_2(kind, tokenizer, tm
         save_strategy="no",
         disable_tqdm=True,
     )
-    trainer = DPOTrainer(model, args, train_dataset=pairs(), processing_class=tokenizer, peft_config=peft_config)
+    trainer = DPOTrainer(
+        model, args, train_dataset=pairs(), processing_class=tokenizer, peft_config=peft_config
+    )
     trainer.train()
     first, second = (log for log in trainer.state.log_history if "rewards/margins" in log)
     assert first["loss"] == pytest.approx(math.log(2), abs=3e-8)  # the log is kept in float32
@@ -126,7 +138,9 @@ def test_an_adapter_on_off_and_merged(tokenizer):
     forest = Forest.pack([TokenizedExample.from_row(row) for row in pairs()])
     base = score(plain, forest).logprob
     targets = ["q_proj", "v_proj", "gate_proj", "down_proj", "lm_head"]
-    adapted = get_peft_model(llama(), LoraConfig(target_modules=targets, init_lora_weights=False, lora_dropout=0.0))
+    adapted = get_peft_model(
+        llama(), LoraConfig(target_modules=targets, init_lora_weights=False, lora_dropout=0.0)
+    )
     certify(adapted)
     on = score(adapted, forest).logprob
     with adapted.disable_adapter():
