@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-SCRIPT = '''
+SCRIPT = """
 import json, sys
 from datasets import Dataset, load_dataset
 from peft import LoraConfig
@@ -62,20 +62,25 @@ dpo = DPOTrainer(
 dpo.train()
 dpo.save_model(f"{out}/dpo")
 print(json.dumps(dpo.evaluate()))
-'''
+"""
 
 
 def test_a_script_written_for_trl(tiny_model_dir, chats_file, tmp_path):
     votes = tmp_path / "votes.jsonl"
-    rows = [{"question": f"{n} plus 1?", "good_answer": f"{n + 1}", "bad_answer": "No.", "votes": n} for n in range(16)]
+    rows = [
+        {"question": f"{n} plus 1?", "good_answer": f"{n + 1}", "bad_answer": "No.", "votes": n}
+        for n in range(16)
+    ]
     votes.write_text("".join(json.dumps(row) + "\n" for row in rows))
     # The one difference: TRL derives the assistant's turns from markers that this template has not.
     script = SCRIPT.replace("LIBRARY", "burnish").replace("ASSISTANT_ONLY", "True")
     command = [sys.executable, "-c", script, str(tiny_model_dir), str(chats_file), str(votes), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    printed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{\"")]
+    printed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
     assert {"eval_loss", "eval_accuracy", "eval_margin", "eval_mean_reward"} <= printed[0].keys()
-    assert {"eval_loss", "eval_rewards/chosen", "eval_rewards/margins", "eval_logps/rejected"} <= printed[1].keys()
+    assert {"eval_loss", "eval_rewards/chosen", "eval_rewards/margins", "eval_logps/rejected"} <= printed[
+        1
+    ].keys()
     assert (tmp_path / "sft" / "adapter_model.safetensors").is_file()
     assert (tmp_path / "dpo" / "adapter_config.json").is_file()

@@ -228,7 +228,7 @@ class _Packer:
 
 
 def stack_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Named columns of E examples: numbers (and equal-length lists of numbers) as tensors, the rest as lists."""
+    """Columns of E examples: numbers (and equal-length lists of numbers) as tensors, the rest as lists."""
     stacked: dict[str, Any] = {}
     for name in rows[0] if rows else ():
         values = [row[name] for row in rows]

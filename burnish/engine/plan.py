@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from burnish.data.example import TokenizedExample
+from burnish.data.preview import preview
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model
+from burnish.models.fused import fuse
 
 if TYPE_CHECKING:
     from burnish.engine.trainer import Engine
@@ -27,6 +30,9 @@ CPU_TOKENS = 2048
 
 GPU_TOKENS = 32768
 
+PREVIEW = 600
+"""Characters shown of the first prompt and of each of its completions."""
+
 
 @dataclass
 class Plan:
@@ -35,6 +41,7 @@ class Plan:
     tokens_per_forward: int
     parameters_per_token: int  # weights that work on every token, for the count of operations
     rows: list[tuple[str, str, str]] = field(default_factory=list)
+    preview: str = ""  # the first row as text, with the trained parts marked
 
     def say(self, name: str, choice: str, reason: str = "") -> None:
         self.rows.append((name, choice, reason))
@@ -49,7 +56,11 @@ class Plan:
             table.add_row(
                 f"[bold]{name}[/]", escape(choice) + (f"  [dim]{escape(reason)}[/]" if reason else "")
             )
-        Console(highlight=False).print(table)
+        console = Console(highlight=False)
+        console.print(table)
+        if self.preview:
+            console.print("[bold]first row[/]  [dim]trained between ⟦ and ⟧[/]")
+            console.print(escape(self.preview), style="dim")
 
 
 def make_plan(engine: Engine) -> Plan:
@@ -58,6 +69,7 @@ def make_plan(engine: Engine) -> Plan:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
     tiers = None if args.tier == "auto" else [args.tier]
+    fused = fuse(inner)
     certificate = certify(model, tiers=tiers, max_length=args.max_length)
     budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
 
@@ -65,8 +77,14 @@ def make_plan(engine: Engine) -> Plan:
     plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {_count(total)} parameters")
     plan.say("trained", f"{_count(trained)} parameters, {trained / total:.1%}", _adapter(model))
     _say_data(plan, engine)
+    if engine.train_dataset is not None:
+        first = TokenizedExample.from_row(engine.train_dataset[0])
+        plan.preview = preview(first, engine.processing_class, limit=PREVIEW)
     plan.say("dtype", *_dtype(engine, model))
     plan.say("attention", certificate.tier, "; ".join([certificate.reason, *certificate.notes]))
+    plan.say(
+        "fused", f"{len(fused)} modules", "norms with a leaner backward; checked against the model's own"
+    )
     plan.say("micro-batch", f"{budget:,} tokens", why_budget)
     plan.say("checkpointing", "on" if checkpoint else "off", why_checkpoint)
     if reference := getattr(engine, "reference", None):

@@ -18,7 +18,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -36,6 +35,7 @@ from burnish.engine.compat import check_arguments
 from burnish.engine.config import EngineConfig
 from burnish.engine.meter import Meter
 from burnish.engine.plan import Plan, make_plan
+from burnish.engine.step import Step
 from burnish.errors import UserError
 from burnish.losses.output import LossOutput
 from burnish.models.certify import certify
@@ -45,23 +45,6 @@ from burnish.models.precision import compute_in, forget_copies
 
 MOST_BAD_STEPS = 5
 """Steps in a row whose gradient is not finite, before training stops."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """The examples of one optimizer step, cut into micro-batches. Empty where another one stands for it."""
-
-    micro_batches: list[list[TokenizedExample]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.micro_batches))
-
-    def __contains__(self, name: str) -> bool:
-        return False  # the base asks for the names of tensors it could count
-
-    @property
-    def examples(self) -> Iterator[TokenizedExample]:
-        return itertools.chain.from_iterable(self.micro_batches)
 
 
 class Engine(Trainer):
@@ -170,6 +153,12 @@ class Engine(Trainer):
             )
         if isinstance(model, str):
             model = load_model(model, self.task, trained=False, **assembly.init_kwargs(self.args))
+        if not isinstance(model, nn.Module):
+            raise UserError(
+                f"expected a model or the name of one, found a {type(model).__name__}",
+                where="ref_model",
+                fix="ref_model comes before args; name them: ref_model=..., args=...",
+            )
         model.to(self.args.device).eval().requires_grad_(False)
         certify(model, max_length=self.args.max_length)
         compute_in(inner_model(model), self.compute_dtype)
@@ -267,10 +256,10 @@ class Engine(Trainer):
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss += self._micro_batch(model, examples, num_items_in_batch)
         forget_copies(inner_model(self.model))
-        self.state.num_input_tokens_seen += sum(map(logical_tokens, inputs.examples))
+        self.state.num_input_tokens_seen += inputs.logical_tokens
         if (every := self.args.torch_empty_cache_steps) and self.state.global_step % every == 0:
             clear_device_cache()
-        self._rows = [example.row for example in inputs.examples]
+        self._rows = inputs.rows
         return loss
 
     def _micro_batch(
@@ -385,7 +374,7 @@ class Engine(Trainer):
 
     def floating_point_ops(self, inputs: Step) -> float:
         parameters = self.plan.parameters_per_token if self.plan else 0
-        return 6.0 * parameters * sum(example.length for example in inputs.examples)
+        return 6.0 * parameters * inputs.tokens
 
     def _track_num_input_tokens(self, inputs: Any) -> None:
         """Counted in `training_step`."""
@@ -396,8 +385,3 @@ class Engine(Trainer):
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             assembly.replace_pickled_arguments(output_dir or self.args.output_dir, self.args)
-
-
-def logical_tokens(example: TokenizedExample) -> int:
-    """Tokens of an example's completions, each with its own copy of the prompt."""
-    return sum(len(example.prompt) + len(completion) for completion in example.completions)

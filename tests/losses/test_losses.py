@@ -20,7 +20,9 @@ MARGINS = [1.5, -1.5]
 
 
 def pair(policy=None):
-    return PairScores.of(double(POLICY) if policy is None else policy, double(REFERENCE), torch.tensor(LENGTH))
+    return PairScores.of(
+        double(POLICY) if policy is None else policy, double(REFERENCE), torch.tensor(LENGTH)
+    )
 
 
 def double(values):
@@ -48,7 +50,9 @@ BY_HAND = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_preference_losses_by_hand(name):
     loss, expected = BY_HAND[name]
-    torch.testing.assert_close(loss(pair()), torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(
+        loss(pair()), torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("name", BY_HAND)

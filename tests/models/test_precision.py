@@ -30,7 +30,9 @@ def test_scores_are_those_of_the_model_stored_in_bfloat16():
     copied = ready()
     compute_in(copied, torch.bfloat16)
     with torch.no_grad():
-        torch.testing.assert_close(score(copied, forest()).logprob, score(stored, forest()).logprob, rtol=0, atol=0)
+        torch.testing.assert_close(
+            score(copied, forest()).logprob, score(stored, forest()).logprob, rtol=0, atol=0
+        )
 
 
 def test_weights_are_back_in_place_after_the_forward_and_gradients_are_float32():

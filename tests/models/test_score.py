@@ -20,7 +20,9 @@ def plain(states, tokens, head):
 
 def problem(bias=True, scale=1.0, softcap=None, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
-    make = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+    make = lambda *shape: (
+        torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+    )
     states, weight = make(11, 5), make(17, 5)
     tokens = torch.randint(17, (11,), generator=generator)
     return states, tokens, Head(weight, make(17) if bias else None, scale, softcap)
