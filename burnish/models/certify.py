@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.errors import UserError
-from burnish.models.conditions import comparable, counted, probed
+from burnish.models.conditions import coarsest_dtype, comparable, counted, probed
 from burnish.models.forward import Hidden, attach, detach, inner_model
 from burnish.models.head import language_head
 from burnish.models.tiers import TIERS, Tier, attention_layers, no_cache
@@ -44,7 +44,7 @@ ROUNDING = {torch.bfloat16: 2**-6, torch.float16: 2**-9, torch.float32: 2**-19, 
 """Error that is always allowed: 2 units in the last place for 16-bit dtypes, whose sums are taken in
 float32; 16 for float32, and for float64 too, since most models take norms and angles in float32."""
 
-WORST = {torch.bfloat16: 2**-4, torch.float16: 2**-7, torch.float32: 2**-13, torch.float64: 2**-13}
+WORST = {torch.bfloat16: 2**-3, torch.float16: 2**-6, torch.float32: 2**-13, torch.float64: 2**-13}
 """What padding may be off and still count as rounding; beyond it padding is wrong, and no measure."""
 
 MARGIN = 4.0
@@ -129,9 +129,7 @@ class _Check:
     def __init__(self, inner: Any, max_length: float = math.inf, max_tokens: float = math.inf) -> None:
         self.inner, self.max_length, self.max_tokens = inner, max_length, max_tokens
         self.parameters = probed(inner)
-        self.dtype = max(
-            (p.dtype for p in inner.parameters() if p.dtype in ROUNDING), key=lambda d: torch.finfo(d).eps
-        )
+        self.dtype = coarsest_dtype(inner)
         self.attempts = 3 if self.dtype in (torch.bfloat16, torch.float16) else 1
         self._take(seed=0)
 

@@ -49,6 +49,15 @@ def probed(model: nn.Module) -> list[nn.Parameter]:
     return chosen
 
 
+def coarsest_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype whose rounding shows: of a parameter, or of what quantized layers compute in."""
+    dtypes = {p.dtype for p in model.parameters()} | {
+        getattr(m, "compute_dtype", None) for m in model.modules()
+    }
+    usual = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+    return next(dtype for dtype in usual if dtype in dtypes)
+
+
 @contextmanager
 def comparable(
     model: nn.Module,

@@ -3,7 +3,13 @@
 import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
-from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from benchmarks.coverage import examine, tiny_config, tiny_model
 from burnish.errors import UserError
@@ -172,6 +178,16 @@ def test_adapters_and_reentrant_checkpointing():
     model.gradient_checkpointing_enable({"use_reentrant": True})
     certificate = certify(model)
     assert certificate.tier == "registered" and 0 < certificate.gradient_error < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_four_bit_base_with_adapters(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    llama().float().save_pretrained(tmp_path)
+    bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
+    base = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=bits)
+    model = get_peft_model(base, LoraConfig(target_modules="all-linear"))
+    assert certify(model).tier == "registered"
 
 
 def test_reward_models():
