@@ -228,9 +228,11 @@ class Engine(Trainer):
             return [], None
         examples = list(itertools.chain.from_iterable(batches))
         count = sum(e.trained_tokens if self.count_by == "tokens" else 1 for e in examples)
-        total = self.accelerator.reduce(torch.tensor(float(count), device=device), "sum")
         step = Step(self.cut(examples))
-        return [Step() for _ in batches[1:]] + [step], total
+        sums = torch.tensor([float(count), step.logical_tokens], device=device)
+        count_of_all, tokens_of_all = self.accelerator.reduce(sums, "sum")
+        self.state.num_input_tokens_seen += int(tokens_of_all)
+        return [Step() for _ in batches[1:]] + [step], count_of_all
 
     def cut(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:
         """Micro-batches under the token budget; equally many on every rank, some of them empty."""
@@ -256,7 +258,6 @@ class Engine(Trainer):
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss += self._micro_batch(model, examples, num_items_in_batch)
         forget_copies(inner_model(self.model))
-        self.state.num_input_tokens_seen += inputs.logical_tokens
         if (every := self.args.torch_empty_cache_steps) and self.state.global_step % every == 0:
             clear_device_cache()
         self._rows = inputs.rows
@@ -364,7 +365,7 @@ class Engine(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             logs.update(self._meter.read(self.accelerator))
-            logs["num_tokens"] = self.state.num_input_tokens_seen * self.accelerator.num_processes
+            logs["num_tokens"] = self.state.num_input_tokens_seen
         super().log(logs, start_time)
 
     # What the base would do with a batch of tensors
@@ -377,7 +378,7 @@ class Engine(Trainer):
         return 6.0 * parameters * inputs.tokens
 
     def _track_num_input_tokens(self, inputs: Any) -> None:
-        """Counted in `training_step`."""
+        """Counted in `get_batch_samples`."""
 
     # Saving
 
