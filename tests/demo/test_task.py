@@ -41,6 +41,8 @@ def test_held_out_customers_appear_nowhere_in_training(rows):
     assert not set(TRAINING_NAMES) & set(HELD_OUT_NAMES)
     training = " ".join(notes(rows.lessons) + notes(rows.preferences))
     assert not [name for name in HELD_OUT_NAMES if name in training]
+    asked = notes(rows.held_out) + notes(rows.held_out_preferences)
+    assert all(any(name in note for name in HELD_OUT_NAMES) for note in asked)
 
 
 def test_every_note_says_what_its_ticket_holds(rows):
