@@ -70,8 +70,11 @@ def make_plan(engine: Engine) -> Plan:
     total = sum(p.numel() for p in model.parameters())
     tiers = None if args.tier == "auto" else [args.tier]
     fused = fuse(inner)
-    certificate = certify(model, tiers=tiers, max_length=args.max_length)
     budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
+    longest = _longest_row(engine)
+    certificate = certify(
+        model, tiers=tiers, max_length=args.max_length or longest, max_tokens=max(budget, longest)
+    )
 
     plan = Plan(budget, _parameters_per_token(inner))
     plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {_count(total)} parameters")
@@ -99,9 +102,7 @@ def _memory(engine: Engine, inner: Any) -> tuple[int, str, bool, str]:
     args = engine.args
     per_token = activation_bytes(inner, engine.compute_dtype)
     free = free_memory(args.device) * MEMORY_SHARE
-    longest = max(
-        (report.longest for report in engine.preparation_reports.values()), default=args.max_length or 1024
-    )
+    longest = _longest_row(engine)
     fits = int(free / per_token)
     checkpoint = bool(args.activation_checkpointing)
     why_checkpoint = "as asked"
@@ -118,6 +119,12 @@ def _memory(engine: Engine, inner: Any) -> tuple[int, str, bool, str]:
     budget = max(1, min(most, fits))
     why = f"about {_bytes(budget * per_token)} of activations; the result is the same for any"
     return budget, why, checkpoint, why_checkpoint
+
+
+def _longest_row(engine: Engine) -> int:
+    """Tokens of the longest prepared row, with all its completions."""
+    reports = engine.preparation_reports.values()
+    return max((report.longest for report in reports), default=engine.args.max_length or 1024)
 
 
 def activation_bytes(inner: Any, compute_dtype: torch.dtype | None) -> int:
