@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -54,6 +55,15 @@ class DPOConfig(DPOTrlOptions, EngineConfig):
                 f"{len(self.loss_weights)} weights for {len(self.loss_type)} losses",
                 where="loss_weights",
                 fix="give one weight for every loss",
+            )
+        without = [
+            name
+            for name in self.loss_type
+            if "label_smoothing" not in signature(PREFERENCE_LOSSES[name]).parameters
+        ]
+        if self.label_smoothing and without:
+            raise UserError(
+                f"the loss {without[0]} has no label smoothing", where="label_smoothing", fix="leave it out"
             )
 
 

@@ -263,6 +263,10 @@ def test_a_loss_of_ones_own_replaces_the_named_one(tokenizer, tmp_path):
         (lambda o: DPOConfig(output_dir=o, loss_type=["sigmoyd"]), "loss_type: .*Did you mean 'sigmoid'"),
         (lambda o: DPOConfig(output_dir=o, loss_weights=[1, 2]), "2 weights for 1 losses"),
         (
+            lambda o: DPOConfig(output_dir=o, loss_type="ipo", label_smoothing=0.1),
+            "the loss ipo has no label smoothing",
+        ),
+        (
             lambda o: SFTConfig(output_dir=o, truncation_mode="middle"),
             "truncation_mode: unknown value 'middle'",
         ),
