@@ -16,7 +16,8 @@ from tests.conftest import tiny_tokenizer
 from tests.invariants.conftest import documents, llama, pairs
 
 method, batch, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-kind, config, rows = {"sft": (SFTTrainer, SFTConfig, documents(7)), "dpo": (DPOTrainer, DPOConfig, pairs(8))}[method]
+methods = {"sft": (SFTTrainer, SFTConfig, documents(7)), "dpo": (DPOTrainer, DPOConfig, pairs(8))}
+kind, config, rows = methods[method]
 model = llama()
 args = config(
     output_dir=folder, report_to="none", save_strategy="no", disable_tqdm=True, use_cpu=True, max_steps=1,

@@ -1,0 +1,53 @@
+"""Micro-batches hold every example once, keep to the budget, and cost about the same."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish.data.example import TokenizedExample
+from burnish.data.packing import cost, micro_batches
+
+lengths = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30), st.integers(1, 30)), max_size=25)
+
+
+def examples_of(sizes):
+    return [
+        TokenizedExample([1] * p, [[1] * c, [1] * r], [[True] * c, [True] * r], row=row)
+        for row, (p, c, r) in enumerate(sizes)
+    ]
+
+
+@given(lengths, st.integers(1, 200), st.integers(1, 6))
+def test_every_example_once_within_the_budget(sizes, budget, at_least):
+    examples = examples_of(sizes)
+    cut = micro_batches(examples, budget, at_least)
+    assert sorted(e.row for batch in cut for e in batch) == list(range(len(examples)))
+    assert all(cut) and len(cut) >= min(at_least, len(examples))
+    for batch in cut:
+        assert len(batch) == 1 or sum(e.length for e in batch) <= budget
+
+
+@given(lengths, st.integers(1, 200), st.randoms())
+def test_the_cut_does_not_depend_on_the_order_of_rows(sizes, budget, random):
+    examples = examples_of(sizes)
+    shuffled = random.sample(examples, len(examples))
+    loads = [
+        sorted(sum(e.length for e in batch) for batch in micro_batches(e, budget))
+        for e in (examples, shuffled)
+    ]
+    assert loads[0] == loads[1]
+
+
+def test_no_more_micro_batches_than_needed_and_balanced():
+    examples = examples_of([(10, 5, 5)] * 8)
+    cut = micro_batches(examples, budget=80)
+    assert [len(batch) for batch in cut] == [4, 4]
+    costs = [
+        sum(map(cost, batch)) for batch in micro_batches(examples_of([(n, 5, 5) for n in range(20)]), 200)
+    ]
+    assert max(costs) < 1.2 * min(costs)
+
+
+def test_nothing_gives_nothing():
+    assert micro_batches([], budget=10) == []
