@@ -77,13 +77,25 @@ class Reference:
     def score(self, policy: nn.Module, forest: Forest) -> Tensor:  # float[B]
         """Score `forest` now. For a precomputed reference this is right only before step 1."""
         model = self.model if self.model is not None else policy
-        training = model.training
-        model.eval()
-        try:
-            with self._as_reference():
-                return forest.per_branch(score(model, forest).logprob)
-        finally:
-            model.train(training)
+        with evaluating(model), self._as_reference():
+            return forest.per_branch(score(model, forest).logprob)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within this context `model` is in evaluation mode.
+
+    Less its bitsandbytes layers, which have no other use of the mode than to repack their weights for
+    inference, and back for training.
+    """
+    modules = [m for m in model.modules() if m.training and not type(m).__module__.startswith("bitsandbytes")]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
 
 
 @contextmanager
