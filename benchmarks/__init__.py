@@ -1,0 +1,6 @@
+"""Benchmarks: coverage of model families, speed against TRL, share of the machine's limit."""
+
+import os
+
+# Threads that wait go to sleep soon, in every library that is measured: see `burnish.cli.wait_without_spinning`.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
