@@ -2,5 +2,5 @@
 
 import os
 
-# Threads that wait go to sleep soon, in every library that is measured: see `burnish.cli.wait_without_spinning`.
+# Waiting threads go to sleep soon, in every library measured: see `burnish.cli.wait_without_spinning`.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
