@@ -7,8 +7,9 @@ logits of a batch never exist. The log-softmax is float32 (float64 for float64 m
 With `d logits = g (onehot - p)`, where g is the gradient that reaches a token's log-probability:
 
     d states = g · U,  U = (onehot - p) @ weight         U needs no g: taken in the forward
-    d weight = ((onehot - p) · g)ᵀ @ states              needs g: the tile is made again in the backward,
-                                                         unless g is the same for every token
+    d weight = ((onehot - p) · g)ᵀ @ states              needs g: tiles are made again in the backward,
+                                                         but for the last one, which is kept; and none,
+                                                         if g is the same for every token
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from burnish.data.forest import Forest
 from burnish.models.forward import Hidden
 from burnish.models.head import Head, language_head
 
-TILE_ELEMENTS = 2**24
-"""Logits that exist at one time: 16 million, 64 MB in float32. Larger tiles are hardly faster."""
+TILE_ELEMENTS = 2**25
+"""Logits that exist at one time: 32 million, 128 MB in float32. Larger tiles are hardly faster."""
+
+SOFTMAX_ROWS = 32
+"""Rows whose log-softmax is taken at a time, in place of their logits: a second tile is never needed."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,12 @@ class _Tile(NamedTuple):
     slope: Tensor | None  # float[n, V]: d logits / d (states @ weight.T + bias); None where it is 1
 
 
+def _tile_rows(count: int, vocabulary: int) -> int:
+    """Rows of a tile, so that all tiles of `count` rows are about the same size."""
+    tiles = -(-count * vocabulary // TILE_ELEMENTS)
+    return max(1, -(-count // max(1, tiles)))
+
+
 def _tile(states: Tensor, weight: Tensor, bias: Tensor | None, rules: Rules) -> _Tile:
     logits = states @ weight.T if bias is None else torch.addmm(bias, states, weight.T)
     logits = logits.to(_accurate(logits))
@@ -120,8 +130,10 @@ def _tile(states: Tensor, weight: Tensor, bias: Tensor | None, rules: Rules) -> 
     if rules.softcap is not None:
         bent = torch.tanh(logits / rules.softcap)
         logits, slope = rules.softcap * bent, 1 - bent.square()
-    logprobs = torch.log_softmax(logits, -1)
-    return _Tile(logprobs, logits[:, 0] - logprobs[:, 0], slope)
+    first = logits[:, 0].clone()
+    for rows in logits.split(SOFTMAX_ROWS):
+        rows.copy_(torch.log_softmax(rows, -1))
+    return _Tile(logits, first - logits[:, 0], slope)
 
 
 def _logit_gradient(tile: _Tile, tokens: Tensor, rules: Rules) -> Tensor:  # float[n, V]
@@ -162,7 +174,7 @@ class _HeadScores(torch.autograd.Function):
         details: Details | None,
     ) -> Tensor:
         needs_states, needs_weight, needs_bias = (n and rules.differentiate for n in ctx.needs_input_grad[:3])
-        rows = max(1, TILE_ELEMENTS // weight.shape[0])
+        rows = _tile_rows(len(tokens), weight.shape[0])
         logprob = states.new_empty(len(tokens), dtype=_accurate(states))
         directions = torch.empty_like(states) if needs_states else None  # U
         ahead = _WeightGradient(weight, bias) if rules.uniform and (needs_weight or needs_bias) else None
@@ -172,22 +184,24 @@ class _HeadScores(torch.autograd.Function):
             logprob[part] = tile.logprobs.gather(1, tokens[part, None])[:, 0]
             if details is not None:
                 details.fill(part, tile)
-            if directions is not None or ahead is not None:
+            if directions is not None or needs_weight or needs_bias:
                 gradient = _logit_gradient(tile, tokens[part], rules)
                 if directions is not None:
                     directions[part] = gradient.to(weight.dtype) @ weight
                 if ahead is not None:
                     ahead.add(gradient, states[part])
-        again = (weight, bias, states) if needs_weight or needs_bias else (None, None, None)
+        trained = needs_weight or needs_bias
+        again = (weight, bias, states) if trained else (None, None, None)
+        kept = gradient.to(weight.dtype) if trained and ahead is None and len(tokens) else None
         taken = (ahead.weight, ahead.bias) if ahead else (None, None)
-        ctx.save_for_backward(directions, tokens, *again, *taken)
+        ctx.save_for_backward(directions, tokens, *again, *taken, kept)
         ctx.rules, ctx.rows = rules, rows
         return logprob
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        directions, tokens, weight, bias, states, ahead_weight, ahead_bias = ctx.saved_tensors
+        directions, tokens, weight, bias, states, ahead_weight, ahead_bias, kept = ctx.saved_tensors
         states_gradient = None if directions is None else directions * upstream[:, None].to(directions.dtype)
         if weight is None or not len(tokens):
             return states_gradient, None, None, None, None, None
@@ -196,17 +210,26 @@ class _HeadScores(torch.autograd.Function):
             total.weight = ahead_weight * upstream[0]
             total.bias = None if ahead_bias is None else ahead_bias * upstream[0]
         else:
-            total = _remake(ctx, upstream, weight, bias, tokens, states)
+            total = _remake(ctx, upstream, weight, bias, tokens, states, kept)
         return states_gradient, total.weight, total.bias, None, None, None
 
 
 def _remake(
-    ctx: Any, upstream: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, states: Tensor
+    ctx: Any,
+    upstream: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    tokens: Tensor,
+    states: Tensor,
+    kept: Tensor | None,
 ) -> _WeightGradient:
-    """The weight's gradient for any `upstream`, making every tile once more."""
+    """The weight's gradient for any `upstream`, making every tile once more but the last, if it was kept."""
     total = _WeightGradient(weight, bias)
     for start in range(0, len(tokens), ctx.rows):
         part = slice(start, start + ctx.rows)
-        gradient = _logit_gradient(_tile(states[part], weight, bias, ctx.rules), tokens[part], ctx.rules)
+        if kept is not None and start + ctx.rows >= len(tokens):
+            gradient = kept.to(upstream.dtype)
+        else:
+            gradient = _logit_gradient(_tile(states[part], weight, bias, ctx.rules), tokens[part], ctx.rules)
         total.add(gradient * upstream[part, None], states[part])
     return total
