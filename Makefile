@@ -41,5 +41,5 @@ $(VENV)/.installed: $(REQUIREMENTS)
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch
-	@$(PIP) -e ".[dev,demo,bench]"
+	@$(PIP) -e ".[dev,demo,bench,quantization]"
 	@touch $@
