@@ -55,7 +55,7 @@ FULL = Sizes(
     lessons=256, preferences=256, held_out=96, batch=8, sft_rate=5e-5, reward_rate=3e-5, dpo_rate=1e-5
 )
 QUICK = Sizes(
-    lessons=1536, preferences=256, held_out=32, batch=16, sft_rate=3e-3, reward_rate=1e-3, dpo_rate=2e-4
+    lessons=1536, preferences=256, held_out=32, batch=16, sft_rate=3e-3, reward_rate=3e-4, dpo_rate=2e-4
 )
 
 
