@@ -201,7 +201,9 @@ class Engine(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         if self.train_dataset is None:
             raise UserError("there are no rows to train on", where="train_dataset", fix="pass a dataset")
-        self.get_ready()
+        plan = self.get_ready()
+        if self.is_world_process_zero():
+            plan.show()
         return super().train(*args, **kwargs)
 
     def get_ready(self) -> Plan:
@@ -211,8 +213,6 @@ class Engine(Trainer):
             compute_in(inner_model(self.model), self.compute_dtype)
             for name in ("train_dataset", "eval_dataset"):
                 setattr(self, name, self._completed(getattr(self, name)))
-            if self.is_world_process_zero():
-                self.plan.show()
         return self.plan
 
     def get_batch_samples(
