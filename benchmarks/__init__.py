@@ -3,4 +3,4 @@
 import os
 
 # Waiting threads go to sleep soon, in every library measured: see `burnish.cli.wait_without_spinning`.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -110,7 +110,7 @@ def wait_without_spinning() -> None:
     By default they spin for milliseconds at the end of every small operation. On a core that someone
     else is using too, that makes a step five times as slow; alone on the machine it makes no difference.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def report(error: Exception) -> int:
