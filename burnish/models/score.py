@@ -207,8 +207,9 @@ class _HeadScores(torch.autograd.Function):
             return states_gradient, None, None, None, None, None
         if ahead_weight is not None and bool((upstream == upstream[0]).all()):
             total = _WeightGradient(weight, None)
-            total.weight = ahead_weight * upstream[0]
-            total.bias = None if ahead_bias is None else ahead_bias * upstream[0]
+            # In place: the head of a small model is a good part of it. A second backward raises.
+            total.weight = ahead_weight.mul_(upstream[0])
+            total.bias = None if ahead_bias is None else ahead_bias.mul_(upstream[0])
         else:
             total = _remake(ctx, upstream, weight, bias, tokens, states, kept)
         return states_gradient, total.weight, total.bias, None, None, None
