@@ -39,7 +39,7 @@ def weights_after_one_step(method, tokenizer, folder, *, dtype=torch.float64, or
         **options,
     )
     trainer = trainer_class(
-        model, args, train_dataset=rows.select(order or range(8)), processing_class=tokenizer
+        model, args=args, train_dataset=rows.select(order or range(8)), processing_class=tokenizer
     )
     result = trainer.train()
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -116,7 +116,7 @@ def test_the_first_step_of_dpo_has_margin_zero_and_loss_ln_2(kind, tokenizer, tm
         disable_tqdm=True,
     )
     trainer = DPOTrainer(
-        model, args, train_dataset=pairs(), processing_class=tokenizer, peft_config=peft_config
+        model, args=args, train_dataset=pairs(), processing_class=tokenizer, peft_config=peft_config
     )
     trainer.train()
     first, second = (log for log in trainer.state.log_history if "rewards/margins" in log)
