@@ -74,7 +74,7 @@ class TokenizedExample:
 
     @property
     def pairs(self) -> int:
-        """Attended (query, key) pairs, engine-facts section 6: `P²/2 + P·ΣC + ΣC²/2`, with the diagonal."""
+        """Attended (query, key) pairs: `P²/2 + P·ΣC + ΣC²/2`, with the diagonal."""
         prompt = len(self.prompt)
         own = sum(n * (n + 1) // 2 + prompt * n for n in map(len, self.completions))
         return prompt * (prompt + 1) // 2 + own

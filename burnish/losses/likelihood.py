@@ -16,7 +16,7 @@ def nll(logprob: Tensor) -> Tensor:  # float[N]
 def dft(logprob: Tensor) -> Tensor:  # float[N]
     """-sg(p) * log p, with sg the stop-gradient.
 
-    Dynamic fine-tuning, arXiv:2508.05629, eq. 9.
+    Dynamic fine-tuning, arXiv:2508.05629.
     """
     return -logprob.detach().exp() * logprob
 

@@ -52,7 +52,7 @@ class PairScores:
 def sigmoid(pair: PairScores, beta: float = 0.1, label_smoothing: float = 0.0) -> Tensor:
     """-(1 - ε) log sigmoid(beta * margin) - ε log sigmoid(-beta * margin), with ε = label_smoothing.
 
-    DPO, arXiv:2305.18290, eq. 7; ε > 0 is conservative DPO, arXiv:2305.18290v3 note on label noise.
+    DPO, arXiv:2305.18290, eq. 7; ε > 0 is conservative DPO, E. Mitchell, ericmitchell.ai/cdpo.pdf (2023).
     """
     logits = beta * pair.margin
     return -(1 - label_smoothing) * F.logsigmoid(logits) - label_smoothing * F.logsigmoid(-logits)
@@ -61,7 +61,7 @@ def sigmoid(pair: PairScores, beta: float = 0.1, label_smoothing: float = 0.0) -
 def hinge(pair: PairScores, beta: float = 0.1) -> Tensor:
     """max(0, 1 - beta * margin).
 
-    SLiC, arXiv:2305.10425, eq. 1, on DPO's implicit rewards (RSO, arXiv:2309.06657, eq. 10).
+    SLiC-HF, arXiv:2305.10425, on DPO's log-ratios, as in RSO, arXiv:2309.06657.
     """
     return F.relu(1 - beta * pair.margin)
 

@@ -20,7 +20,7 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0
 def centering(chosen: Tensor, rejected: Tensor) -> Tensor:  # float[P]
     """(chosen + rejected)².
 
-    Keeps rewards around zero, arXiv:2312.09244, eq. 2 of section 2.
+    Keeps rewards around zero, arXiv:2312.09244, eq. 2.
     """
     return (chosen + rejected).square()
 
