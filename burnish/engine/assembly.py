@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
@@ -23,7 +24,7 @@ from burnish.data.source import load_source
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
 from burnish.models.forward import inner_model
-from burnish.models.load import Task, load_model, load_tokenizer
+from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
 from burnish.models.precision import fast_bfloat16
 
 logger = logging.getLogger("burnish")
@@ -84,7 +85,7 @@ def build_model(
             raise UserError(
                 "the model has an adapter already", where="peft_config", fix="merge it, or leave this out"
             )
-        model = _with_adapter(model, task, peft_config)
+        model = _with_adapter(model, task, peft_config, args)
     _store_trained_weights_in_float32(model)
     if args.disable_dropout:
         for module in model.modules():
@@ -106,17 +107,16 @@ def init_kwargs(args: EngineConfig) -> dict[str, Any]:
     return {"trust_remote_code": args.trust_remote_code, **given}
 
 
-def _with_adapter(model: nn.Module, task: Task, peft_config: Any) -> nn.Module:
+def _with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineConfig) -> nn.Module:
     from peft import get_peft_model, prepare_model_for_kbit_training
 
-    warnings.filterwarnings(
-        "ignore", ".*is_gradient_checkpointing.*", FutureWarning
-    )  # peft 0.21 asks by the old name
-    if getattr(peft_config, "task_type", None) is None:
-        peft_config.task_type = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}[task]
-    if task == "reward":  # the head is new: it is trained and saved whatever the adapter covers
-        kept = set(getattr(peft_config, "modules_to_save", None) or ())
-        peft_config.modules_to_save = sorted(kept | {"score"})
+    # peft 0.21 asks by the old name
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+    peft_config = copy.copy(peft_config)
+    given, peft_config.task_type = getattr(peft_config, "task_type", None), TASK_TYPES[task]
+    if given not in (None, TASK_TYPES[task]):  # for SEQ_CLS peft trains and saves the head too
+        note = f"task_type={given} has no effect: an adapter of this method is of task {TASK_TYPES[task]}"
+        args.compat_notes.append(note)
     if getattr(model, "is_quantized", False):
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     return get_peft_model(model, peft_config)

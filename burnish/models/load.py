@@ -53,7 +53,9 @@ class ModelConfig:
         None, "Parameters that get an adapter, such as experts."
     )
     lora_modules_to_save: list[str] | None = described(None, "Modules that are trained and saved in full.")
-    lora_task_type: str | None = described(None, "PEFT's task type. Unset: the method's own.")
+    lora_task_type: str | None = described(
+        None, "PEFT's task type; always the method's own, another is reported."
+    )
     use_rslora: bool = described(False, "Scale the adapter by alpha / sqrt(rank).")
     use_dora: bool = described(False, "Weight-decomposed adapters (DoRA).")
     load_in_8bit: bool = described(
@@ -135,9 +137,9 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     if task == "reward":
         kwargs.setdefault("num_labels", 1)
     base = name if adapter is None else adapter["base_model_name_or_path"]
-    if adapter is not None and adapter.get("task_type") not in (None, _TASK_TYPES[task]):
+    if adapter is not None and adapter.get("task_type") not in (None, TASK_TYPES[task]):
         raise UserError(
-            f"the adapter is of task {adapter['task_type']}, and {_TASK_TYPES[task]} is needed",
+            f"the adapter is of task {adapter['task_type']}, and {TASK_TYPES[task]} is needed",
             where=name,
             fix="merge it into its base first (`merge_and_unload`), and start from the merged model",
         )
@@ -150,7 +152,7 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     return PeftModel.from_pretrained(model, name, is_trainable=True)
 
 
-_TASK_TYPES: dict[Task, str] = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}
+TASK_TYPES: dict[Task, str] = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}
 _LOADERS: dict[Task, Any] = {"causal": AutoModelForCausalLM, "reward": AutoModelForSequenceClassification}
 
 

@@ -110,7 +110,9 @@ def test_compute_metrics_gets_tokens_or_rewards(tokenizer, tmp_path):
     assert trainer.predict(pairs()).predictions.shape == (8, 2)
 
 
-@pytest.mark.parametrize("adapter", [False, True], ids=["full", "adapter"])
+@pytest.mark.parametrize(
+    "adapter", ["", "SEQ_CLS", "CAUSAL_LM"], ids=["full", "adapter", "adapter of another task"]
+)
 def test_a_saved_reward_model_gives_the_rewards_it_gave_in_training(
     adapter, tiny_model_dir, pairs_file, tmp_path
 ):
@@ -119,9 +121,11 @@ def test_a_saved_reward_model_gives_the_rewards_it_gave_in_training(
         str(tiny_model_dir),
         args,
         train_dataset=Dataset.from_json(str(pairs_file)),
-        peft_config=LoraConfig(target_modules="all-linear", lora_dropout=0.0) if adapter else None,
+        peft_config=LoraConfig(target_modules="all-linear", task_type=adapter) if adapter else None,
     )
     trainer.train()
+    reported = any("task_type=CAUSAL_LM has no effect" in row[1] for row in trainer.plan.rows)
+    assert reported == (adapter == "CAUSAL_LM")
     expected = torch.tensor(trainer.predict(trainer.train_dataset).predictions)
     trainer.save_model()
     if adapter:
