@@ -38,6 +38,19 @@ def micro_batches(
         bins += 1
 
 
+def consecutive(examples: Sequence[TokenizedExample], budget: int) -> list[list[TokenizedExample]]:
+    """Cut examples into micro-batches under the token budget in their order, where rows must keep it."""
+    cut: list[list[TokenizedExample]] = []
+    tokens = 0
+    for example in examples:
+        if not cut or tokens + example.length > budget:
+            cut.append([])
+            tokens = 0
+        cut[-1].append(example)
+        tokens += example.length
+    return cut
+
+
 def _fill(
     examples: Sequence[TokenizedExample], order: list[int], bins: int, budget: int
 ) -> list[list[int]] | None:

@@ -131,7 +131,7 @@ def _store_trained_weights_in_float32(model: nn.Module) -> None:
 
 def compute_dtype(model: nn.Module, args: EngineConfig) -> torch.dtype | None:
     """What forwards compute in; None: in what is stored, or in what FSDP or DeepSpeed is told."""
-    if args.fsdp or args.deepspeed or args.fp16:
+    if args.fsdp or args.deepspeed:
         return None
     stored = next((p.dtype for p in inner_model(model).parameters() if p.is_floating_point()), torch.float32)
     if stored == torch.float64 or args.bf16 is False:

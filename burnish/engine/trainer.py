@@ -29,7 +29,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.packing import micro_batches
+from burnish.data.packing import consecutive, micro_batches
 from burnish.engine import assembly
 from burnish.engine.compat import check_arguments
 from burnish.engine.config import EngineConfig
@@ -353,14 +353,7 @@ class Engine(Trainer):
         if self.accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
             first = self.accelerator.process_index * len(examples)
             examples = examples[: max(0, state.remainder - first)]
-        budget, cut, tokens = self.get_ready().tokens_per_forward, [[]], 0  # type: ignore[var-annotated]
-        for example in examples:
-            if cut[-1] and tokens + example.length > budget:
-                cut.append([])
-                tokens = 0
-            cut[-1].append(example)
-            tokens += example.length
-        return cut if examples else []
+        return consecutive(examples, self.get_ready().tokens_per_forward)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.data.example import TokenizedExample
-from burnish.data.packing import cost, micro_batches
+from burnish.data.packing import consecutive, cost, micro_batches
 
 lengths = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30), st.integers(1, 30)), max_size=25)
 
@@ -50,4 +52,14 @@ def test_no_more_micro_batches_than_needed_and_balanced():
 
 
 def test_nothing_gives_nothing():
-    assert micro_batches([], budget=10) == []
+    assert micro_batches([], budget=10) == [] == consecutive([], budget=10)
+
+
+@given(lengths, st.integers(1, 200))
+def test_a_consecutive_cut_keeps_the_order_and_the_budget(sizes, budget):
+    cut = consecutive(examples_of(sizes), budget)
+    assert [e.row for batch in cut for e in batch] == list(range(len(sizes)))
+    for batch in cut:
+        assert len(batch) == 1 or sum(e.length for e in batch) <= budget
+    for batch, following in pairwise(cut):  # no earlier cut than needed
+        assert sum(e.length for e in batch) + following[0].length > budget
