@@ -63,3 +63,7 @@ def test_a_consecutive_cut_keeps_the_order_and_the_budget(sizes, budget):
         assert len(batch) == 1 or sum(e.length for e in batch) <= budget
     for batch, following in pairwise(cut):  # no earlier cut than needed
         assert sum(e.length for e in batch) + following[0].length > budget
+
+
+def test_a_consecutive_cut_fills_the_budget_exactly():
+    assert [len(batch) for batch in consecutive(examples_of([(2, 4, 4)] * 5), budget=20)] == [2, 2, 1]
