@@ -12,11 +12,19 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """The input is at fault. `where` (file, row, column, key) comes first in the message, `fix` last."""
+    """The input is at fault. `where` (file, row, column, key) comes first in the message, `fix` last.
 
-    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
-        self.what, self.where, self.fix = what, where, fix
+    `reason` names the kind of fault without the value found, so that equal ones can be counted.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", reason: str = "") -> None:
+        self.what, self.where, self.fix, self.reason = what, where, fix, reason or what
         super().__init__("".join([f"{where}: " if where else "", what, f"\n  fix: {fix}" if fix else ""]))
+
+    def at(self, place: str) -> UserError:
+        """The same error, with a place before its own."""
+        where = ", ".join(filter(None, [place, self.where]))
+        return UserError(self.what, where=where, fix=self.fix, reason=self.reason)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -12,8 +12,9 @@ import sys
 
 import torch
 
-from burnish.data.example import Example, TokenizedExample
+from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
+from burnish.data.formats import PREFERENCE
 from burnish.data.options import PreparationOptions
 from burnish.data.packing import micro_batches
 from burnish.data.prepare import prepare
@@ -33,7 +34,7 @@ def main(
     print(certify(model).line())
 
     # Rows -> token ids, once.
-    rows, report = prepare(load_source(pairs_file), Example.preference, tokenizer, PreparationOptions())
+    rows, report = prepare(load_source(pairs_file), PREFERENCE, tokenizer, PreparationOptions())
     print(report)
     examples = [TokenizedExample.from_row(row) for row in rows]
 

@@ -21,32 +21,26 @@ Text = str | list[Message]
 class Example:
     """A prompt and its completions as text or chat messages, and the columns carried along.
 
-    SFT on a whole text or chat has an empty prompt and one completion.
+    SFT on a whole text or chat has an empty prompt and one completion; a row for sampling has none.
     """
 
     prompt: Text
     completions: tuple[Text, ...]
     columns: dict[str, Any] = field(default_factory=dict)  # margin, label, tools, ...
-    row: int = -1  # index of the row in its dataset, for messages
+    row: int = -1  # index of the row in its source
+    origin: str = ""  # where the row comes from, for messages: `pairs.jsonl, row 17 (id 95)`
+    plain: Example | None = None  # what it is for a tokenizer without a chat template, if not refused
+    steps: tuple[int, ...] = ()  # characters at which a step of the completion ends; only these are trained
 
     @property
     def splits(self) -> bool:
         """Whether there is a seam: a prompt, or completions that must not share one."""
         return bool(self.prompt) or len(self.completions) > 1
 
-    @staticmethod
-    def language(row: Mapping[str, Any]) -> Example | TokenizedExample:
-        """Read a row of a language modeling dataset: text, messages, prompt + completion, or token ids."""
-        from burnish.data import formats  # formats build examples
-
-        return formats.read_row(row, formats.LANGUAGE)
-
-    @staticmethod
-    def preference(row: Mapping[str, Any]) -> Example | TokenizedExample:
-        """Read a row of a preference dataset: a prompt (may be implicit) with (chosen, rejected)."""
-        from burnish.data import formats
-
-        return formats.read_row(row, formats.PREFERENCE)
+    @property
+    def is_chat(self) -> bool:
+        """Whether the texts are lists of messages."""
+        return any(not isinstance(text, str) for text in (self.prompt, *self.completions))
 
 
 @dataclass(frozen=True)
@@ -61,6 +55,7 @@ class TokenizedExample:
     trained: list[list[bool]]  # parallel to `completions`
     columns: dict[str, Any] = field(default_factory=dict)
     row: int = -1
+    origin: str = ""  # where the row comes from, for messages: `pairs.jsonl, row 17 (id 95)`
 
     @property
     def length(self) -> int:
@@ -86,6 +81,7 @@ class TokenizedExample:
             "completion_ids": self.completions,
             "completion_mask": self.trained,
             "row": self.row,
+            "origin": self.origin,
             **self.columns,
         }
 
@@ -93,8 +89,13 @@ class TokenizedExample:
     def from_row(row: Mapping[str, Any]) -> TokenizedExample:
         rest = {k: v for k, v in row.items() if k not in PREPARED_COLUMNS}
         return TokenizedExample(
-            row["prompt_ids"], row["completion_ids"], row["completion_mask"], rest, row.get("row", -1)
+            row["prompt_ids"],
+            row["completion_ids"],
+            row["completion_mask"],
+            rest,
+            row.get("row", -1),
+            row.get("origin", ""),
         )
 
 
-PREPARED_COLUMNS = frozenset({"prompt_ids", "completion_ids", "completion_mask", "row"})
+PREPARED_COLUMNS = frozenset({"prompt_ids", "completion_ids", "completion_mask", "row", "origin"})

@@ -1,266 +1,252 @@
-"""Recognising dataset rows: which columns a row has, and what they mean.
+"""Recognising rows: a table of the formats that each family of methods reads.
 
-Every method reads one family of formats. A family is a table; the first format whose columns are all
-present reads the row. The names and meanings are TRL's, so its datasets work unchanged.
+A method reads one family. The first format whose columns are all there, and whose condition holds, reads
+the row. `recognise` finds the family too, and `columns` renames: {"prompt": "question"} reads `question`
+as the prompt.
 
-    family      columns                              read as
-    language    prompt, completion                   a prompt with one completion
-                messages                             one chat
-                conversations                        one chat, in ShareGPT's from / value spelling
-                text                                 one text
-                input_ids [labels | *_mask(s)]       token ids, as they are
-    preference  prompt, chosen, rejected             a prompt with two completions
-                chosen, rejected                     the same; the prompt is what both begin with
-
-Texts are strings or lists of chat messages.
+    family       what a row is                          methods
+    preference   a prompt with a better and a worse     reward models, DPO and its kin
+    unpaired     a completion that is good or not       KTO
+    stepwise     a completion in judged steps           process reward models
+    language     a text, a chat, or a completion        SFT
+    prompt-only  a prompt to be answered                reinforcement learning
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.data.example import Example, Message, Text, TokenizedExample
-from burnish.errors import UserError, nearest, shorten
-
-Row = Mapping[str, Any]
+from burnish.data import readers
+from burnish.data.example import Example, TokenizedExample
+from burnish.data.readers import Row
+from burnish.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
 class Format:
-    """Rows that have all of `columns` are read by `read`."""
+    """Rows that have all of `columns`, and for which `when` holds, are read by `read`.
 
+    `aliases` say which column stands for which of the reader's names; `optional` columns are read if there.
+    """
+
+    name: str
     columns: tuple[str, ...]
     read: Callable[[Row], Example | TokenizedExample]
+    optional: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    when: Callable[[Row], bool] = bool
+    carries: tuple[str, ...] = ()  # of the columns, those that the objective reads as numbers
+
+    def fits(self, row: Row) -> bool:
+        return all(name in row for name in self.columns) and self.when(row)
 
 
-def read_row(row: Row, formats: Sequence[Format]) -> Example | TokenizedExample:
-    """Read a row with the first format that fits. Raises `UserError` naming the columns, if none does."""
-    for candidate in formats:
-        if all(name in row for name in candidate.columns):
-            return candidate.read(row)
-    raise _no_format(row, formats)
+@dataclass(frozen=True)
+class Recognition:
+    """What the columns of a dataset were taken for."""
+
+    family: str
+    format: str
+    used: tuple[str, ...]  # the dataset's own names
+    unused: tuple[str, ...]
+    carried: tuple[str, ...] = ()  # numbers that reach the objective
+
+    def __str__(self) -> str:
+        text = f"{self.format}, from columns {', '.join(self.used)}"
+        return text + (f"; not used: {', '.join(self.unused)}" if self.unused else "")
 
 
-# Language modeling: one path, of which spans are trained
+@dataclass(frozen=True)
+class Family:
+    """The formats that a kind of method reads. Calling it reads a row."""
 
+    name: str
+    formats: tuple[Format, ...]
 
-def _prompt_completion(row: Row) -> Example:
-    prompt, completion = _text(row, "prompt"), _text(row, "completion")
-    _same_kind(prompt=prompt, completion=completion)
-    return Example(prompt, (completion,), _template_columns(row))
+    def __call__(self, row: Row, columns: Mapping[str, str] | None = None) -> Example | TokenizedExample:
+        """Read a row. Raises `UserError` naming the column, or the columns expected where none fit."""
+        row = renamed(row, columns or {})
+        found = self.find(row)
+        if found is None:
+            raise no_format(row, self.formats)
+        try:
+            return found.read(renamed(row, found.aliases))
+        except UserError as error:
+            raise _spelled(error, {**found.aliases, **(columns or {})}) from error.__cause__
 
+    def find(self, row: Row) -> Format | None:
+        return next((candidate for candidate in self.formats if candidate.fits(row)), None)
 
-def _chat(row: Row) -> Example:
-    return Example("", (_messages(row["messages"], "messages"),), _template_columns(row))
-
-
-def _sharegpt(row: Row) -> Example:
-    return Example("", (_messages(row["conversations"], "conversations"),), _template_columns(row))
-
-
-def _plain_text(row: Row) -> Example:
-    text = row["text"]
-    if not isinstance(text, str):
-        raise _wrong_type("text", text, "a string")
-    return Example("", (text,))
-
-
-MASK_COLUMNS = ("completion_mask", "assistant_masks")
-IGNORED_LABEL = -100
-
-
-def _token_ids(row: Row) -> TokenizedExample:
-    """`labels` say what is trained (-100: not); else the masks together; else every token is trained."""
-    ids = _integers(row, "input_ids")
-    trained = [True] * len(ids)
-    if row.get("labels") is not None:
-        trained = [label != IGNORED_LABEL for label in _integers(row, "labels")]
-    else:
-        for name in MASK_COLUMNS:
-            if row.get(name) is not None:
-                mask = _integers(row, name)
-                trained = [a and bool(b) for a, b in zip(trained, mask, strict=False)] if len(mask) else []
-    if len(trained) != len(ids):
-        raise UserError(
-            f"{len(ids)} token ids, but {len(trained)} labels or mask values",
-            where="column 'input_ids'",
-            fix="give every token one label or mask value",
+    def recognise(self, row: Row, columns: Mapping[str, str] | None = None) -> Recognition:
+        """What a row of these columns is taken for. Raises `UserError` if it is of no format."""
+        columns = columns or {}
+        row = renamed(row, columns)
+        found = self.find(row)
+        if found is None:
+            raise no_format(row, self.formats)
+        others = (*found.optional, *found.carries, *COMMON)
+        names = list(dict.fromkeys([*found.columns, *(name for name in others if name in row)]))
+        unused = [name for name in row if name not in names]
+        return Recognition(
+            self.name,
+            found.name,
+            used=tuple(columns.get(name, name) for name in names),
+            unused=tuple(unused),
+            carried=tuple(name for name in found.carries if name in names),
         )
-    return TokenizedExample([], [ids], [trained])
 
 
-LANGUAGE = (
-    Format(("input_ids",), _token_ids),
-    Format(("prompt", "completion"), _prompt_completion),
-    Format(("messages",), _chat),
-    Format(("conversations",), _sharegpt),
-    Format(("text",), _plain_text),
+def renamed(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row with each of `columns` under the name it stands for. Raises `UserError` if one is missing."""
+    if not columns:
+        return row
+    missing = [own for own in columns.values() if own not in row]
+    if missing:
+        raise UserError(
+            f"no column '{missing[0]}'; there is {', '.join(row)}.{nearest(missing[0], row)}",
+            where="columns",
+            fix="name columns of the data on the right: --columns prompt=question",
+        )
+    own = set(columns.values())
+    rest = {name: value for name, value in row.items() if name not in own and name not in columns}
+    return {**rest, **{name: row[column] for name, column in columns.items()}}
+
+
+def _spelled(error: UserError, columns: Mapping[str, str]) -> UserError:
+    """The error with the dataset's own names of columns."""
+    where = error.where
+    for name, own in columns.items():
+        where = where.replace(f"'{name}'", f"'{own}'")
+    return UserError(error.what, where=where, fix=error.fix, reason=error.reason)
+
+
+COMMON = readers.TEMPLATE_COLUMNS
+QUESTIONS = ("prompt", "question", "instruction", "query", "problem")
+ANSWERS = ("completion", "response", "answer", "output", "solution")
+
+
+def _pairs(first: Sequence[str], second: Sequence[str], skip: Iterable[tuple[str, str]]) -> list[tuple]:
+    return [(a, b) for a in first for b in second if (a, b) not in skip]
+
+
+LANGUAGE = Family(
+    "language",
+    (
+        Format("token ids", ("input_ids",), readers.token_ids, ("labels", *readers.MASK_COLUMNS)),
+        Format("prompt and completion", ("prompt", "completion"), readers.prompt_completion),
+        Format("messages", ("messages",), readers.messages),
+        Format("ShareGPT conversations", ("conversations",), readers.conversations, ("system",)),
+        Format("Alpaca", ("instruction", "output"), readers.instruction, ("input", "system")),
+        *(
+            Format(
+                "question and answer",
+                names,
+                readers.question_answer,
+                ("system",),
+                dict(zip(("prompt", "completion"), names, strict=True)),
+            )
+            for names in _pairs(
+                QUESTIONS, ANSWERS, skip=[("prompt", "completion"), ("instruction", "output")]
+            )
+        ),
+        Format("text", ("text",), readers.plain_text),
+    ),
+)
+
+CHOICE = ("chosen", "rejected")
+
+
+def _preference(name: str, columns: tuple[str, ...], read: Callable[[Row], Example], **rest: Any) -> Format:
+    return Format(name, (*columns, *CHOICE), read, carries=("margin",), **rest)
+
+
+PREFERENCE = Family(
+    "preference",
+    (
+        _preference("preference", ("prompt",), readers.explicit_preference),
+        _preference("ShareGPT pairs", ("conversations",), readers.dialogue_preference, optional=("system",)),
+        *(
+            _preference(
+                "question with two answers",
+                (name,),
+                readers.question_preference,
+                optional=("system", "input"),
+                aliases={"prompt": name},
+            )
+            for name in QUESTIONS[1:]
+        ),
+        _preference("transcripts (hh-rlhf)", (), readers.transcript_preference, when=readers.is_transcript),
+        _preference("preference, prompt inside", (), readers.implicit_preference),
+    ),
 )
 
 
-# Preference: a prompt and two completions
+def _unpaired(name: str, columns: tuple[str, ...], read: Callable[[Row], Example], **rest: Any) -> Format:
+    return Format(name, (*columns, "label"), read, carries=("label",), **rest)
 
 
-def _explicit_preference(row: Row) -> Example:
-    prompt, chosen, rejected = _text(row, "prompt"), _text(row, "chosen"), _text(row, "rejected")
-    _same_kind(prompt=prompt, chosen=chosen, rejected=rejected)
-    return Example(prompt, (chosen, rejected), {**_template_columns(row), **_margin(row)})
-
-
-def _implicit_preference(row: Row) -> Example:
-    chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
-    _same_kind(chosen=chosen, rejected=rejected)
-    cut = _shared_length(chosen, rejected)
-    columns = {**_template_columns(row), **_margin(row)}
-    return Example(chosen[:cut], (chosen[cut:], rejected[cut:]), columns)
-
-
-def _shared_length(chosen: Text, rejected: Text) -> int:
-    """How much of both is prompt: what they begin with, leaving each a completion.
-
-    A space before the first difference goes with the completions, as tokenizers have it.
-    """
-    limit = min(len(chosen), len(rejected)) - 1
-    cut = next((i for i in range(max(limit, 0)) if chosen[i] != rejected[i]), max(limit, 0))
-    differ = limit >= 0 and chosen[cut] != rejected[cut]
-    return cut - 1 if differ and cut and chosen[cut - 1] == " " else cut
-
-
-def _margin(row: Row) -> dict[str, float]:
-    """By how much chosen is better, if the dataset says so."""
-    if "margin" not in row:
-        return {}
-    margin = row["margin"]
-    if isinstance(margin, bool) or not isinstance(margin, int | float):
-        raise _wrong_type("margin", margin, "a number")
-    return {"margin": float(margin)}
-
-
-PREFERENCE = (
-    Format(("prompt", "chosen", "rejected"), _explicit_preference),
-    Format(("chosen", "rejected"), _implicit_preference),
+UNPAIRED = Family(
+    "unpaired",
+    (
+        _unpaired("unpaired preference", ("prompt", "completion"), readers.unpaired),
+        _unpaired("unpaired preference, chats", ("messages",), readers.unpaired_chat),
+        _unpaired(
+            "unpaired preference, ShareGPT",
+            ("conversations",),
+            readers.unpaired_chat,
+            aliases={"messages": "conversations"},
+        ),
+    ),
 )
 
+STEPWISE = Family(
+    "stepwise",
+    (
+        Format(
+            "stepwise supervision",
+            ("prompt", "completions", "labels"),
+            readers.stepwise,
+            carries=("labels",),
+        ),
+    ),
+)
 
-# Texts and messages
+PROMPT_ONLY = Family(
+    "prompt-only",
+    tuple(
+        Format("prompts", (name,), readers.prompt_only, aliases={} if name == "prompt" else {"prompt": name})
+        for name in (*QUESTIONS, "messages")
+    ),
+)
 
-TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
-"""Columns that the chat template reads; they do not reach the objective."""
-
-SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "function_call": "assistant", "observation": "tool"}
-
-
-def _text(row: Row, column: str) -> Text:
-    value = row[column]
-    if isinstance(value, str):
-        return value
-    return _messages(value, column)
-
-
-def _messages(value: Any, column: str) -> list[Message]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise _wrong_type(
-            column, value, "a list of messages" if column in CHAT_ONLY else "a string or a list of messages"
-        )
-    return [_message(message, f"column '{column}', message {turn}") for turn, message in enumerate(value)]
-
-
-CHAT_ONLY = ("messages", "conversations")
+FAMILIES = (PREFERENCE, UNPAIRED, STEPWISE, LANGUAGE, PROMPT_ONLY)
+"""Families from the one that asks for most to the one that asks for least."""
 
 
-def _message(value: Any, where: str) -> Message:
-    """A message without the keys that are null: Arrow gives every message the keys of all of them."""
-    if not isinstance(value, Mapping):
-        raise UserError(f"expected a message (role, content), found {shorten(value)}", where=where)
-    message = {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if "role" not in message and "from" in message:
-        role = message.pop("from")
-        message["role"] = SHAREGPT_ROLES.get(role, role)
-        message["content"] = message.pop("value", None)
-    role, content = message.get("role"), message.get("content")
-    if not isinstance(role, str):
-        raise UserError(
-            f"a message needs a role, found {shorten(value)}",
-            where=where,
-            fix='write messages as {"role": "user", "content": "..."}',
-        )
-    if content is None and not (role == "assistant" and "tool_calls" in message):
-        raise UserError(
-            f"the {role} message has no content: {shorten(value)}", where=where, fix="drop or mend it"
-        )
-    if content is not None and not isinstance(content, str | list):
-        raise UserError(f"content should be a string, found {shorten(content)}", where=where)
-    return message
+def family_of(row: Row, columns: Mapping[str, str] | None = None) -> Family:
+    """The first family that reads a row of these columns. Raises `UserError` if none does."""
+    row = renamed(row, columns or {})
+    for family in FAMILIES:
+        if family.find(row) is not None:
+            return family
+    raise no_format(row, [candidate for family in FAMILIES for candidate in family.formats])
 
 
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
+# What may have been meant
 
 
-def _template_columns(row: Row) -> dict[str, Any]:
-    """`tools` and `chat_template_kwargs`, decoded from JSON where they are strings."""
-    found = {}
-    for name in TEMPLATE_COLUMNS:
-        value = row.get(name)
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                raise _wrong_type(name, value, "JSON") from None
-        if value:
-            found[name] = _without_nulls(value)
-    return found
-
-
-def _integers(row: Row, column: str) -> list[int]:
-    value = row[column]
-    if (
-        not isinstance(value, Sequence)
-        or isinstance(value, str)
-        or not all(isinstance(v, int) for v in value)
-    ):
-        raise _wrong_type(column, value, "a list of integers")
-    return list(value)
-
-
-# Errors
-
-
-def _same_kind(**texts: Text) -> None:
-    kinds = {name: "a string" if isinstance(text, str) else "messages" for name, text in texts.items()}
-    if len(set(kinds.values())) > 1:
-        raise UserError(
-            "columns must be all strings or all lists of messages, found "
-            + ", ".join(f"{name}: {kind}" for name, kind in kinds.items()),
-            where=f"columns {', '.join(map(repr, kinds))}",
-            fix='turn the strings into messages: [{"role": "user", "content": prompt}]',
-        )
-
-
-def _wrong_type(column: str, value: Any, expected: str) -> UserError:
-    fix = (
-        "drop the row or fill it in"
-        if value is None
-        else "mend the row, or convert the column with Dataset.map"
-    )
-    return UserError(f"expected {expected}, found {shorten(value)}", where=f"column '{column}'", fix=fix)
-
-
-def _no_format(row: Row, formats: Sequence[Format]) -> UserError:
-    expected = " | ".join(" + ".join(f.columns) for f in formats)
-    renames = max((_renames(f, row) for f in formats), key=lambda found: sum(map(bool, found.values())))
-    hint = ", ".join(f"'{found}': '{name}'" for name, found in renames.items() if found)
-    example = f"'{next(iter(row), '...')}': '{next(iter(renames))}'"
+def no_format(row: Row, formats: Sequence[Format]) -> UserError:
+    plain = [candidate for candidate in formats if not candidate.aliases]
+    expected = " | ".join(dict.fromkeys(" + ".join(f.columns) for f in plain))
+    renames = max((_renames(f, row) for f in plain), key=lambda found: sum(map(bool, found.values())))
+    meant = [f"{name}={found}" for name, found in renames.items() if found]
+    example = meant or [f"{next(iter(renames), 'prompt')}={next(iter(row), 'question')}"]
     return UserError(
-        f"no known format: found columns {', '.join(row)}; expected {expected}",
-        fix=f"dataset.rename_columns({{{hint or example}}}), or build the columns with Dataset.map",
+        f"no known format: found columns {', '.join(row) or 'none'}; expected {expected}",
+        fix=f"say which is which (--columns {','.join(example)}), or build the columns with Dataset.map",
+        reason="no known format",
     )
 
 

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from burnish.data.example import Example
 from burnish.errors import UserError
+
+TruncationMode = Literal["keep_start", "keep_end", "drop", "error", "split"]
+TRUNCATION_MODES = get_args(TruncationMode)
+
+POLICY = frozenset({"num_proc", "batch_size", "on_bad_row", "bad_row_budget"})
+"""Options that do not change what is made of a row; the cache does not go by them."""
 
 
 @dataclass(frozen=True)
 class PreparationOptions:
     max_length: int | None = 1024
     """Longest branch (prompt and completion) in tokens; None: no limit."""
-    overlong: Literal["truncate", "drop"] = "truncate"
-    """What becomes of a longer one."""
-    truncation_mode: Literal["keep_start", "keep_end"] = "keep_start"
-    """Which end of a truncated branch stays."""
+    truncation_mode: TruncationMode = "keep_start"
+    """What becomes of a longer one: one of its ends stays, the row is dropped, the run stops, or (one
+    completion only) it is split into rows that fit."""
     completion_only_loss: bool | None = None
     """Train the completion only; None: where the row has a prompt."""
     assistant_only_loss: bool = False
     """Train the assistant's turns only; chats only."""
+    last_turn_only_loss: bool = False
+    """Train the last turn of the assistant only; chats only."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The dataset's own names of columns: {"prompt": "question"} reads `question` as the prompt."""
+    row_function: str | None = None
+    """A function `module:name` or `path/file.py:name` that makes of each row one of a known format."""
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    """What a row that cannot be read does: stop the run, or be dropped and counted."""
+    bad_row_budget: float = 0.01
+    """How many rows may be skipped: a share of all below 1, a number from 1 on."""
     dataset_text_field: str = "text"
     """The column of plain text rows."""
     eos_token: str | None = None
@@ -34,8 +49,7 @@ class PreparationOptions:
     """Rows prepared at a time."""
 
     def __post_init__(self) -> None:
-        choices = {"overlong": ("truncate", "drop"), "truncation_mode": ("keep_start", "keep_end")}
-        for name, allowed in choices.items():
+        for name, allowed in {"truncation_mode": TRUNCATION_MODES, "on_bad_row": ("stop", "skip")}.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"expected {' or '.join(allowed)}, found {getattr(self, name)!r}", where=name)
         if self.max_length is not None and self.max_length < 2:

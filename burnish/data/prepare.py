@@ -23,9 +23,11 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 
 from burnish.data.example import PREPARED_COLUMNS, Example, TokenizedExample
-from burnish.data.options import PreparationOptions
+from burnish.data.formats import Recognition
+from burnish.data.options import POLICY, PreparationOptions
 from burnish.data.report import SHOWN_ROWS, PreparationReport, Tally
-from burnish.data.tokenize import in_row, tokenize
+from burnish.data.rows import Origins, RowReader, Source
+from burnish.data.tokenize import tokenize
 from burnish.data.truncate import fit
 from burnish.errors import UserError
 
@@ -38,33 +40,89 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    dataset: Dataset, read_row: ReadRow, tokenizer: Any, options: PreparationOptions, name: str = "dataset"
+    rows: Dataset | Source,
+    read_row: ReadRow,
+    tokenizer: Any,
+    options: PreparationOptions,
+    name: str = "dataset",
 ) -> Prepared:
-    """Rows of `dataset` as the rows of `TokenizedExample`, and what became of each.
+    """Rows as the rows of `TokenizedExample`, and what became of each.
 
-    `read_row` says what a row means, as `Example.language` does. `name` stands in messages. Raises
-    `UserError` naming the row that cannot be read, and where no row is left.
+    `read_row` says what a row means, as `formats.LANGUAGE` does. Raises `UserError` naming the first row
+    that cannot be read, or, where such rows are skipped, once there are too many; and where no row is left.
     """
+    source = rows if isinstance(rows, Source) else Source(rows, Origins(name))
+    dataset, name = source.dataset, source.origins.name
     if not len(dataset):
         raise UserError("there are no rows", where=name, fix="check the file, the split and your filters")
-    pass_ = _Pass(read_row, tokenizer, options, name)
+    options = replace(options, columns={**options.columns, **source.columns})
+    reader = RowReader(read_row, options)
+    recognition = _recognised(source, reader)
     outcome = dataset.map(
-        pass_,
+        Pass(source.origins, reader, tokenizer, recognition.carried if recognition else ()),
         batched=True,
         with_indices=True,
         batch_size=options.batch_size,
         num_proc=options.num_proc,
         remove_columns=dataset.column_names,
-        new_fingerprint=_fingerprint(dataset, read_row, tokenizer, options),
+        new_fingerprint=_fingerprint(source, read_row, tokenizer, options),
         desc=f"Preparing {name}",
     )
-    report = _report(outcome, name)
+    report = _report(outcome, name, str(recognition or ""))
+    _apply_policy(report, source, reader, tokenizer)
+    return Prepared(_kept(outcome), report)
+
+
+def _recognised(source: Source, reader: RowReader) -> Recognition | None:
+    try:
+        return reader.recognise(source.dataset[0])
+    except UserError as error:
+        raise error.at(source.origins.name) from error.__cause__
+
+
+def _apply_policy(report: PreparationReport, source: Source, reader: RowReader, tokenizer: Any) -> None:
+    """Stop at rows that cannot be read, or at more of them than may be skipped, or where none is left."""
+    options, bad = reader.options, sum(tally.count for tally in report.faults.values())
+    budget = options.bad_row_budget * (len(source.dataset) if options.bad_row_budget < 1 else 1)
+    if bad and (options.on_bad_row == "stop" or bad > budget):
+        first = min(tally.first for tally in report.faults.values())
+        raise _with_others(_fault_of(first, source, reader, tokenizer), report, options, bad)
     if not report.kept:
         reasons = "; ".join(f"{reason}: {tally}" for reason, tally in report.dropped.items())
         raise UserError(
-            f"none of the {report.read} rows can be trained: {reasons}", where=name, fix=_fix(reasons)
+            f"none of the {report.read} rows can be trained: {reasons}",
+            where=source.origins.name,
+            fix=_fix(reasons),
         )
-    return Prepared(_kept(outcome), report)
+
+
+def _fault_of(index: int, source: Source, reader: RowReader, tokenizer: Any) -> UserError:
+    """What is wrong with a row, found out once more: the pass keeps reasons only."""
+    pass_ = Pass(source.origins, reader, tokenizer)
+    (found,) = pass_.made_of([source.dataset[index]], [index])
+    if not isinstance(found, UserError):
+        try:
+            for example in found:
+                fit(example, reader.options)
+        except UserError as error:
+            return error.at(found[0].origin)
+    assert isinstance(found, UserError)
+    return found
+
+
+def _with_others(
+    error: UserError, report: PreparationReport, options: PreparationOptions, bad: int
+) -> UserError:
+    """The first fault, with how many others there are and what may be done about all of them."""
+    stops = options.on_bad_row == "stop"
+    lines = [error.what]
+    if bad > 1:
+        budget = "" if stops else f", more than bad_row_budget={options.bad_row_budget:g} allows"
+        lines.append(f"{bad} of {report.read} rows cannot be read{budget}:")
+        lines += [f"  {reason}: {tally}" for reason, tally in report.faults.items()]
+    ways = "; or drop such rows with --on_bad_row skip" if stops else ""
+    fix = (error.fix or "mend the row") + ways
+    return UserError("\n  ".join(lines), where=error.where, fix=fix, reason=error.reason)
 
 
 def _fix(reasons: str) -> str:
@@ -74,7 +132,10 @@ def _fix(reasons: str) -> str:
 
 
 OUTCOME = {
-    "dropped": pa.string(),
+    "index": pa.int64(),  # in the dataset of the source
+    "piece": pa.int32(),  # several come of a row that is split
+    "dropped": pa.string(),  # why, or empty
+    "fault": pa.bool_(),  # dropped because it cannot be read
     "warning": pa.string(),
     "truncated": pa.bool_(),
     "length": pa.int32(),
@@ -88,76 +149,115 @@ SCHEMA = {
     "completion_ids": pa.list_(IDS),
     "completion_mask": pa.list_(pa.list_(pa.bool_())),
     "row": pa.int64(),
+    "origin": pa.string(),
 }
 assert SCHEMA.keys() == PREPARED_COLUMNS
 
 
 @dataclass
-class _Pass:
+class Pass:
     """What `Dataset.map` runs on a batch; picklable, for several processes."""
 
-    read_row: ReadRow
+    origins: Origins
+    reader: RowReader
     tokenizer: Any
-    options: PreparationOptions
-    name: str
+    carried: tuple[str, ...] = ()  # columns of numbers that every row has
 
     def __call__(self, batch: dict[str, list[Any]], indices: list[int]) -> pa.Table:
-        rows = (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
-        try:
-            read = [self._read(row, index) for row, index in zip(rows, indices, strict=True)]
-            fresh = iter(tokenize([e for e in read if isinstance(e, Example)], self.tokenizer, self.options))
-        except UserError as error:
-            raise UserError(
-                error.what, where=f"{self.name}, {error.where}", fix=error.fix
-            ) from error.__cause__
-        tokenized = [next(fresh) if isinstance(example, Example) else example for example in read]
-        return _table([self._outcome(before) for before in tokenized])
+        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        outcomes = []
+        for index, found in zip(indices, self.made_of(rows, indices), strict=True):
+            outcomes += self._outcomes(index, found)
+        return _table(outcomes, self.carried)
 
-    def _read(self, row: dict[str, Any], index: int) -> Example | TokenizedExample:
-        field = self.options.dataset_text_field
-        if field != "text" and field in row:
-            row["text"] = row.pop(field)
-        try:
-            return replace(self.read_row(row), row=index)
-        except UserError as error:
-            raise in_row(error, index) from error.__cause__
+    def made_of(
+        self, rows: list[dict[str, Any]], indices: list[int]
+    ) -> list[list[TokenizedExample] | UserError]:
+        """What comes of each row before truncation, or what is wrong with it, with its place."""
+        origins = [self.origins.of(index, row) for index, row in zip(indices, rows, strict=True)]
+        read = [self._read(*each) for each in zip(rows, indices, origins, strict=True)]
+        texts = [example for example in read if isinstance(example, Example)]
+        fresh = iter(tokenize(texts, self.tokenizer, self.reader.options))
+        found = [
+            next(fresh) if isinstance(e, Example) else [e] if isinstance(e, TokenizedExample) else e
+            for e in read
+        ]
+        return [
+            e.at(origin) if isinstance(e, UserError) else e for e, origin in zip(found, origins, strict=True)
+        ]
 
-    def _outcome(self, before: TokenizedExample) -> dict[str, Any]:
-        example, dropped = fit(before, self.options)
+    def _read(self, row: dict[str, Any], index: int, origin: str) -> Example | TokenizedExample | UserError:
+        try:
+            return replace(self.reader(row), row=self.origins.number(index), origin=origin)
+        except UserError as error:
+            return error
+
+    def _outcomes(self, index: int, found: list[TokenizedExample] | UserError) -> list[dict[str, Any]]:
+        """A row of the outcome for every piece that is kept, or one that says why there is none."""
+        if isinstance(found, UserError):
+            return [self._outcome(index, TokenizedExample([], [], []), dropped=found.reason, fault=True)]
+        kept, why = [], ""
+        for before in found:
+            try:
+                pieces, reason = fit(before, self.reader.options)
+            except UserError as error:
+                return [self._outcome(index, before, dropped=error.reason, fault=True)]
+            why = why or reason
+            kept += [(piece, piece is not before) for piece in pieces]
+        if not kept:
+            return [self._outcome(index, found[0], dropped=why)]
+        return [
+            self._outcome(index, example, piece=piece, truncated=truncated)
+            for piece, (example, truncated) in enumerate(kept)
+        ]
+
+    def _outcome(
+        self,
+        index: int,
+        example: TokenizedExample,
+        *,
+        piece: int = 0,
+        dropped: str = "",
+        fault: bool = False,
+        truncated: bool = False,
+    ) -> dict[str, Any]:
         return {
             **example.to_row(),
+            "index": index,
+            "piece": piece,
             "dropped": dropped,
-            "warning": _warning(example),
-            "truncated": example is not before,
+            "fault": fault,
+            "warning": "",
+            "truncated": truncated,
             "length": example.length,
             "scored": example.trained_tokens,
         }
 
 
-def _warning(example: TokenizedExample) -> str:
-    first, *others = example.completions
-    return "chosen equals rejected" if others and all(tokens == first for tokens in others) else ""
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Arrow columns; numbers that an objective reads are float64."""
-    types = {**SCHEMA, **OUTCOME}
+def _table(rows: list[dict[str, Any]], carried: tuple[str, ...]) -> pa.Table:
+    """Arrow columns of the same types for every batch; numbers that an objective reads are float64."""
+    names = dict.fromkeys([*rows[0], *carried, *(name for row in rows for name in row)])
+    types = {**SCHEMA, **OUTCOME, "labels": pa.list_(pa.float64())}
     return pa.table(
-        {name: pa.array([row[name] for row in rows], types.get(name, pa.float64())) for name in rows[0]}
+        {name: pa.array([row.get(name) for row in rows], types.get(name, pa.float64())) for name in names}
     )
 
 
-def _report(outcome: Dataset, name: str) -> PreparationReport:
+def _report(outcome: Dataset, name: str, recognised: str) -> PreparationReport:
     columns = outcome.with_format("arrow").select_columns(["row", *OUTCOME])[:]
     kept = columns.filter(pc.equal(columns["dropped"], ""))
+    faulty = pc.field("fault")
 
     def total(column: str) -> int:
         return pc.sum(pc.cast(kept[column], pa.int64())).as_py() or 0
 
     return PreparationReport(
         name=name,
-        read=len(columns),
-        kept=len(kept),
+        format=recognised,
+        read=pc.count_distinct(columns["index"]).as_py(),
+        kept=pc.count_distinct(kept["index"]).as_py(),
+        examples=len(kept),
+        faults=_tallies(columns.filter(faulty), "dropped"),
         dropped=_tallies(columns, "dropped"),
         warnings=_tallies(kept, "warning"),
         truncated=total("truncated"),
@@ -170,8 +270,9 @@ def _report(outcome: Dataset, name: str) -> PreparationReport:
 def _tallies(columns: pa.Table, reason_column: str) -> dict[str, Tally]:
     tallies: dict[str, Tally] = {}
     noted = columns.filter(pc.not_equal(columns[reason_column], ""))
-    for reason, row in zip(noted[reason_column].to_pylist(), noted["row"].to_pylist(), strict=True):
-        tally = tallies.setdefault(reason, Tally())
+    reasons, rows, indices = (noted[name].to_pylist() for name in (reason_column, "row", "index"))
+    for reason, row, index in zip(reasons, rows, indices, strict=True):
+        tally = tallies.setdefault(reason, Tally(first=index))
         tally.count += 1
         if len(tally.rows) < SHOWN_ROWS:
             tally.rows.append(row)
@@ -185,10 +286,11 @@ def _kept(outcome: Dataset) -> Dataset:
     return rows.remove_columns(list(OUTCOME))
 
 
-def _fingerprint(dataset: Dataset, read_row: ReadRow, tokenizer: Any, options: PreparationOptions) -> str:
-    settings = {k: v for k, v in asdict(options).items() if k not in ("num_proc", "batch_size")}
+def _fingerprint(source: Source, read_row: ReadRow, tokenizer: Any, options: PreparationOptions) -> str:
+    settings = {name: value for name, value in asdict(options).items() if name not in POLICY}
     parts = [
-        dataset._fingerprint,
+        source.dataset._fingerprint,
+        repr(source.origins),
         Hasher.hash(read_row),
         _tokenizer_identity(tokenizer),
         json.dumps(settings, sort_keys=True, default=repr),

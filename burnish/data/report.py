@@ -13,6 +13,7 @@ class Tally:
     """How many rows, and the first of them."""
 
     count: int = 0
+    first: int = -1  # index of the first in the dataset
     rows: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -26,9 +27,12 @@ class PreparationReport:
     """Counts of rows and tokens. `kept + sum of dropped == read`, always."""
 
     name: str = "dataset"
+    format: str = ""  # what the columns were taken for
     read: int = 0
     kept: int = 0
+    examples: int = 0  # more than rows kept, where rows are split
     dropped: dict[str, Tally] = field(default_factory=dict)  # by reason
+    faults: dict[str, Tally] = field(default_factory=dict)  # those of them that could not be read
     warnings: dict[str, Tally] = field(default_factory=dict)  # kept rows that look wrong
     truncated: int = 0
     tokens: int = 0  # in the forest: a prompt once

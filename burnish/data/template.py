@@ -15,50 +15,15 @@ with a placeholder in the turn, shows what surrounds it. If neither settles it, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from burnish.data.encode import common_prefix
 from burnish.data.example import Message
+from burnish.data.render import Render
 from burnish.errors import UserError, shorten
 
-Render = Callable[[Sequence[Message], bool], str]
-"""Messages, and whether an assistant turn is to follow, to text."""
-
 PLACEHOLDER = "\N{WHITE SQUARE}completion\N{WHITE SQUARE}"
-
-
-def chat_renderer(tokenizer: Any, tools: Any = None, **template_kwargs: Any) -> Render:
-    """The tokenizer's chat template as a function; `UserError` if there is none or it refuses a chat."""
-
-    def render(messages: Sequence[Message], generation_prompt: bool) -> str:
-        try:
-            return tokenizer.apply_chat_template(
-                list(messages),
-                tools=tools or None,
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
-                **template_kwargs,
-            )
-        except Exception as error:  # templates are programs; they raise anything
-            raise _refused(tokenizer, messages, error) from error
-
-    return render
-
-
-def _refused(tokenizer: Any, messages: Sequence[Message], error: Exception) -> UserError:
-    if not tokenizer.chat_template:
-        return UserError(
-            "the tokenizer has no chat template, and the rows are chats",
-            fix="set chat_template_path to a model or a .jinja file, or assign tokenizer.chat_template",
-        )
-    roles = ", ".join(str(message.get("role")) for message in messages)
-    return UserError(
-        f"the chat template refuses this conversation: {str(error) or type(error).__name__} (roles: {roles})",
-        fix="reorder or merge the messages as the template wants them, or use another chat template",
-    )
 
 
 @dataclass(frozen=True)

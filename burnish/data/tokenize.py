@@ -8,15 +8,16 @@ because branches are compared by the probability of all that follows the same to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.encode import Encoded, common_prefix, encode
 from burnish.data.example import Example, Text, TokenizedExample
-from burnish.data.formats import TEMPLATE_COLUMNS
 from burnish.data.options import PreparationOptions
-from burnish.data.template import Conversation, chat_renderer
+from burnish.data.readers import TEMPLATE_COLUMNS
+from burnish.data.render import chat_renderer
+from burnish.data.template import Conversation
 from burnish.errors import UserError
 
 Span = tuple[int, int]
@@ -48,32 +49,35 @@ class Draft:
 
 def tokenize(
     examples: Sequence[Example], tokenizer: Any, options: PreparationOptions
-) -> list[TokenizedExample]:
-    """Tokenize a batch of examples, without truncation. Raises `UserError` naming the row."""
-    drafts = [_draft(example, tokenizer, options) for example in examples]
-    encoded = _encode_all(drafts, tokenizer)
-    return [_assemble(draft, encoded, options) for draft in drafts]
+) -> list[list[TokenizedExample] | UserError]:
+    """Tokenize a batch of examples, without truncation: what came of each, or what is wrong with it."""
+    drafts = [_attempt(draft, example, tokenizer, options) for example in examples]
+    encoded = _encode_all([d for found in drafts if isinstance(found, list) for d in found], tokenizer)
+    return [
+        found if isinstance(found, UserError) else _attempt(_assemble_all, found, encoded, options)
+        for found in drafts
+    ]
 
 
-def in_row(error: UserError, row: int) -> UserError:
-    """The same error, naming the row."""
-    where = f"row {row}" + (f", {error.where}" if error.where else "")
-    return UserError(error.what, where=where, fix=error.fix)
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns, or the `UserError` that it raises."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        return error
 
 
 # Text
 
 
-def _draft(example: Example, tokenizer: Any, options: PreparationOptions) -> Draft:
-    chat = not isinstance(example.completions[0], str)
-    try:
-        if chat:
-            branches = [_chat_branch(example, c, tokenizer, options) for c in example.completions]
-        else:
-            branches = [_plain_branch(example, c, tokenizer, options) for c in example.completions]
-    except UserError as error:
-        raise in_row(error, example.row) from error.__cause__
-    return Draft(example, branches, chat)
+def draft(example: Example, tokenizer: Any, options: PreparationOptions) -> list[Draft]:
+    """The texts of an example. Raises `UserError`."""
+    if example.plain is not None and not tokenizer.chat_template:
+        plain = example.plain
+        example = replace(plain, row=example.row, origin=example.origin)
+    make = _chat_branch if example.is_chat else _plain_branch
+    branches = [make(example, completion, tokenizer, options) for completion in example.completions]
+    return [Draft(example, branches, example.is_chat)]
 
 
 def _plain_branch(example: Example, completion: Text, tokenizer: Any, options: PreparationOptions) -> Branch:
@@ -122,6 +126,12 @@ def _encode_all(drafts: list[Draft], tokenizer: Any) -> dict[int, Encoded]:
     return encoded
 
 
+def _assemble_all(
+    drafts: list[Draft], encoded: dict[int, Encoded], options: PreparationOptions
+) -> list[TokenizedExample]:
+    return [_assemble(found, encoded, options) for found in drafts]
+
+
 def _assemble(draft: Draft, encoded: dict[int, Encoded], options: PreparationOptions) -> TokenizedExample:
     example = draft.example
     rows = [encoded[id(branch)] for branch in draft.branches]
@@ -138,6 +148,7 @@ def _assemble(draft: Draft, encoded: dict[int, Encoded], options: PreparationOpt
         [mask[shared:] for mask in masks],
         {name: value for name, value in example.columns.items() if name not in TEMPLATE_COLUMNS},
         example.row,
+        example.origin,
     )
 
 

@@ -6,31 +6,53 @@ from dataclasses import replace
 
 from burnish.data.example import TokenizedExample
 from burnish.data.options import PreparationOptions
+from burnish.errors import UserError
 
 TOO_LONG = "longer than max_length"
 PROMPT_TOO_LONG = "the prompt alone fills max_length"
 NOTHING_TRAINED = "no trained token"
 NOTHING_TRAINED_AFTER_TRUNCATION = "no trained token after truncation"
+EQUAL = "chosen equals rejected"
+EQUAL_AFTER_TRUNCATION = "chosen equals rejected after truncation"
 
 
-def fit(example: TokenizedExample, options: PreparationOptions) -> tuple[TokenizedExample, str]:
-    """The example within `options.max_length`, and why it must be dropped (empty: it is kept).
+def fit(example: TokenizedExample, options: PreparationOptions) -> tuple[list[TokenizedExample], str]:
+    """The example within `options.max_length`, or why it must be dropped.
 
-    The limit is on every branch: the prompt and one completion.
+    The limit is on every branch: the prompt and one completion. Several come of one that is split. Raises
+    `UserError` where the options say that a long one is an error.
     """
     limit = options.max_length
-    longest = len(example.prompt) + max(map(len, example.completions))
+    longest = len(example.prompt) + max(map(len, example.completions), default=0)
     if limit is None or longest <= limit:
-        return example, "" if _trainable(example) else NOTHING_TRAINED
-    if options.overlong == "drop":
-        return example, TOO_LONG
-    if options.truncation_mode == "keep_end":
-        example = _keep_end(example, limit, longest - limit)
-    elif len(example.prompt) >= limit:
-        return example, PROMPT_TOO_LONG
-    else:
-        example = _keep_start(example, limit)
-    return example, "" if _trainable(example) else NOTHING_TRAINED_AFTER_TRUNCATION
+        return _kept([example], NOTHING_TRAINED)
+    match options.truncation_mode:
+        case "error":
+            raise UserError(
+                f"{longest} tokens, and max_length is {limit}",
+                fix="raise max_length, or choose another truncation_mode",
+                reason=TOO_LONG,
+            )
+        case "drop":
+            return [], TOO_LONG
+        case "split":
+            return _kept(_split(example, limit), NOTHING_TRAINED_AFTER_TRUNCATION)
+        case "keep_end":
+            return _kept([_keep_end(example, limit, longest - limit)], NOTHING_TRAINED_AFTER_TRUNCATION)
+    if len(example.prompt) >= limit:
+        return [], PROMPT_TOO_LONG
+    return _kept([_keep_start(example, limit)], NOTHING_TRAINED_AFTER_TRUNCATION)
+
+
+def _kept(pieces: list[TokenizedExample], reason: str) -> tuple[list[TokenizedExample], str]:
+    """Those of the pieces that can be trained; the reason if none can, or if its answers are all equal."""
+    trainable = [piece for piece in pieces if _trainable(piece)]
+    if not trainable:
+        return [], reason
+    first, *others = trainable[0].completions or [[]]
+    if others and all(tokens == first for tokens in others):
+        return [], EQUAL if reason == NOTHING_TRAINED else EQUAL_AFTER_TRUNCATION
+    return trainable, ""
 
 
 def _trainable(example: TokenizedExample) -> bool:
@@ -57,3 +79,21 @@ def _keep_end(example: TokenizedExample, limit: int, overflow: int) -> Tokenized
         completions=[tokens[-limit:] for tokens in example.completions],
         trained=[mask[-limit:] for mask in example.trained],
     )
+
+
+def _split(example: TokenizedExample, limit: int) -> list[TokenizedExample]:
+    """Runs of `limit` tokens of a row with one completion, one after the other.
+
+    The prompt goes with the first; a prompt that fills a run is cut like the rest and stays untrained.
+    """
+    tokens = example.prompt + example.completions[0]
+    trained = [False] * len(example.prompt) + example.trained[0]
+    return [
+        replace(
+            example,
+            prompt=[],
+            completions=[tokens[start : start + limit]],
+            trained=[trained[start : start + limit]],
+        )
+        for start in range(0, len(tokens), limit)
+    ]

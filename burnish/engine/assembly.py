@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
 from burnish.data.options import PreparationOptions
 from burnish.data.prepare import prepare
+from burnish.data.rows import parse_columns
 from burnish.data.source import load_source
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
@@ -203,6 +204,10 @@ def preparation_options(args: EngineConfig, method: dict[str, Any]) -> Preparati
             "truncation_mode": args.truncation_mode,
             "eos_token": args.eos_token,
             "num_proc": args.dataset_num_proc,
+            "columns": parse_columns(args.columns),
+            "row_function": args.row_function,
+            "on_bad_row": args.on_bad_row,
+            "bad_row_budget": args.bad_row_budget,
             **method,
         }
     )

@@ -38,7 +38,23 @@ class EngineConfig(TrlOptions, TrainingArguments):
 
     max_length: int | None = described(1024, "Most tokens of a prompt with one completion. None: no limit.")
     truncation_mode: str = described(
-        "keep_start", "Which end of a row that is too long is kept.", choices=["keep_start", "keep_end"]
+        "keep_start",
+        "What becomes of a row that is too long: which end is kept, or drop it, or stop (error).",
+        choices=["keep_start", "keep_end", "drop", "error"],
+    )
+    columns: dict[str, str] | str | None = described(
+        None, "The data's own names of columns: prompt=question,chosen=good_answer,rejected=bad_answer."
+    )
+    row_function: str | None = described(
+        None, "A function (module:name or path/file.py:name) that makes of each row one of a known format."
+    )
+    on_bad_row: str = described(
+        "stop",
+        "What a row that cannot be read does: stop, or be dropped and counted.",
+        choices=["stop", "skip"],
+    )
+    bad_row_budget: float = described(
+        0.01, "How many rows may be skipped: a share of all below 1, a number of rows from 1 on."
     )
     dataset_num_proc: int | None = described(None, "Processes that prepare the data. Unset: one.")
     chat_template_path: str | None = described(

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from burnish.data.example import Example
 from burnish.data.forest import Forest
+from burnish.data.formats import PREFERENCE
 from burnish.engine.compat import DPOTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.precompute import with_reference_scores
@@ -76,7 +76,7 @@ class DPOTrainer(Engine):
     """
 
     config_class = DPOConfig
-    read_row = staticmethod(Example.preference)
+    read_row = PREFERENCE
 
     def __init__(
         self, model: Any = None, ref_model: Any = None, args: Any = None, *rest: Any, **kwargs: Any

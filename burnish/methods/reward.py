@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from burnish.data.example import Example
 from burnish.data.forest import Forest
+from burnish.data.formats import PREFERENCE
 from burnish.engine.config import EngineConfig
 from burnish.engine.trainer import Engine
 from burnish.losses.output import LossOutput, Mean
@@ -24,10 +23,16 @@ from burnish.options import described
 
 @dataclass
 class RewardConfig(EngineConfig):
-    """Options of `RewardTrainer`. Pairs longer than `max_length` are dropped: a cut answer is another one."""
+    """Options of `RewardTrainer`."""
 
     learning_rate: float = described(1e-4, "The initial learning rate.")
     disable_dropout: bool = described(True, "Turn off all dropout of the model.")
+    truncation_mode: str = described(
+        "drop",
+        "What becomes of a pair that is too long: dropped, as a cut answer is another one; or which end is "
+        "kept; or stop (error).",
+        choices=["keep_start", "keep_end", "drop", "error"],
+    )
     center_rewards_coefficient: float | None = described(
         None, "Weight of a term that keeps rewards around zero; 0.01 is usual."
     )
@@ -41,13 +46,10 @@ class RewardTrainer(Engine):
 
     config_class = RewardConfig
     task = "reward"
-    read_row = staticmethod(Example.preference)
+    read_row = PREFERENCE
 
     def setup(self, loss: Callable[..., Tensor] = bradley_terry) -> None:
         self.loss = loss
-
-    def preparation(self, args: RewardConfig) -> dict[str, Any]:
-        return {"overlong": "drop"}
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         chosen, rejected = self.rewards(model, forest)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from burnish.data.example import Example
 from burnish.data.forest import Forest
+from burnish.data.formats import LANGUAGE
 from burnish.engine.compat import SFTTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.trainer import Engine
@@ -37,6 +37,13 @@ class SFTConfig(SFTTrlOptions, EngineConfig):
         None, "Train completions only. Unset: yes for rows with a prompt and a completion."
     )
     assistant_only_loss: bool = described(False, "Train the assistant's turns of a chat only.")
+    last_turn_only_loss: bool = described(False, "Train the last turn of the assistant only.")
+    truncation_mode: str = described(
+        "keep_start",
+        "What becomes of a row that is too long: which end is kept, or drop it, or stop (error), or split it "
+        "into rows that fit.",
+        choices=["keep_start", "keep_end", "drop", "error", "split"],
+    )
     dataset_text_field: str = described("text", "The column of plain text.")
 
 
@@ -47,7 +54,7 @@ class SFTTrainer(Engine):
     """
 
     config_class = SFTConfig
-    read_row = staticmethod(Example.language)
+    read_row = LANGUAGE
     count_by = "tokens"
 
     def __init__(
@@ -60,7 +67,12 @@ class SFTTrainer(Engine):
         self.loss = self.bind(loss or LIKELIHOOD_LOSSES[self.args.loss_type])
 
     def preparation(self, args: SFTConfig) -> dict[str, Any]:
-        names = ("completion_only_loss", "assistant_only_loss", "dataset_text_field")
+        names = (
+            "completion_only_loss",
+            "assistant_only_loss",
+            "last_turn_only_loss",
+            "dataset_text_field",
+        )
         return {name: getattr(args, name) for name in names}
 
     def _prepared(self, dataset: Any, *rest: Any) -> Any:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.data.example import Example, TokenizedExample
+from burnish.data.formats import LANGUAGE, PREFERENCE
 from burnish.errors import UserError
 from tests.data.chats import assistant, user
 
@@ -14,15 +15,15 @@ ASK, YES, NO = user("Is it?"), assistant("yes"), assistant("no")
 
 
 def test_language_formats():
-    assert Example.language({"text": "a b"}) == Example("", ("a b",))
-    assert Example.language({"messages": [ASK, YES]}) == Example("", ([ASK, YES],))
-    assert Example.language({"prompt": "a", "completion": "b"}) == Example("a", ("b",))
-    assert Example.language({"prompt": [ASK], "completion": [YES]}) == Example([ASK], ([YES],))
+    assert LANGUAGE({"text": "a b"}) == Example("", ("a b",))
+    assert LANGUAGE({"messages": [ASK, YES]}) == Example("", ([ASK, YES],))
+    assert LANGUAGE({"prompt": "a", "completion": "b"}) == Example("a", ("b",))
+    assert LANGUAGE({"prompt": [ASK], "completion": [YES]}) == Example([ASK], ([YES],))
 
 
 def test_sharegpt_roles_and_spelling():
     turns = [{"from": "human", "value": "Is it?"}, {"from": "gpt", "value": "yes"}]
-    assert Example.language({"conversations": turns}) == Example("", ([ASK, YES],))
+    assert LANGUAGE({"conversations": turns}) == Example("", ([ASK, YES],))
 
 
 @pytest.mark.parametrize(
@@ -36,13 +37,13 @@ def test_sharegpt_roles_and_spelling():
 )
 def test_token_ids_as_they_are(columns, trained):
     row = {"input_ids": [5, 6, 7], **columns}
-    assert Example.language(row) == TokenizedExample([], [[5, 6, 7]], [trained])
+    assert LANGUAGE(row) == TokenizedExample([], [[5, 6, 7]], [trained])
 
 
 def test_preference_formats():
-    explicit = Example.preference({"prompt": "Is it?", "chosen": " yes", "rejected": " no", "margin": 2})
+    explicit = PREFERENCE({"prompt": "Is it?", "chosen": " yes", "rejected": " no", "margin": 2})
     assert explicit == Example("Is it?", (" yes", " no"), {"margin": 2.0})
-    chat = Example.preference({"chosen": [ASK, YES], "rejected": [ASK, NO]})
+    chat = PREFERENCE({"chosen": [ASK, YES], "rejected": [ASK, NO]})
     assert chat == Example([ASK], ([YES], [NO]))
 
 
@@ -56,7 +57,7 @@ def test_preference_formats():
     ],
 )
 def test_implicit_prompt_of_strings(chosen, rejected, prompt):
-    example = Example.preference({"chosen": chosen, "rejected": rejected})
+    example = PREFERENCE({"chosen": chosen, "rejected": rejected})
     assert example.prompt == prompt
     assert [prompt + completion for completion in example.completions] == [chosen, rejected]
 
@@ -66,7 +67,7 @@ def test_implicit_prompt_of_strings(chosen, rejected, prompt):
 )
 def test_implicit_prompt_loses_nothing(shared, first, second):
     chosen, rejected = shared + first, shared + second
-    example = Example.preference({"chosen": chosen, "rejected": rejected})
+    example = PREFERENCE({"chosen": chosen, "rejected": rejected})
     assert [example.prompt + c for c in example.completions] == [chosen, rejected]
     assert all(example.completions)
 
@@ -78,10 +79,10 @@ def test_template_columns_are_decoded_and_nulls_dropped():
         "tools": '[{"name": "g"}]',
         "chat_template_kwargs": {"a": 1},
     }
-    example = Example.language(row)
+    example = LANGUAGE(row)
     assert example.completions == ([ASK, YES],)
     assert example.columns == {"tools": [{"name": "g"}], "chat_template_kwargs": {"a": 1}}
-    assert Example.language({**row, "tools": [tool]}).columns["tools"] == [
+    assert LANGUAGE({**row, "tools": [tool]}).columns["tools"] == [
         {"type": "function", "function": {"name": "f"}}
     ]
 
@@ -92,13 +93,13 @@ def test_assistant_may_call_a_tool_without_content():
         "content": None,
         "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
     }
-    (chat,) = Example.language({"messages": [ASK, call]}).completions
+    (chat,) = LANGUAGE({"messages": [ASK, call]}).completions
     assert chat[1] == {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
 
 
 REFUSED = {
     "renamed columns": (
-        Example.preference,
+        PREFERENCE,
         {"question": "a", "good_answer": "b", "bad_answer": "c"},
         "no known format: found columns question, good_answer, bad_answer; "
         "expected prompt + chosen + rejected | chosen + rejected\n"
@@ -107,58 +108,58 @@ REFUSED = {
         "or build the columns with Dataset.map",
     ),
     "misspelt column": (
-        Example.language,
+        LANGUAGE,
         {"prompt": "a", "completions": "b"},
         "no known format: found columns prompt, completions; expected input_ids | prompt + completion "
         "| messages | conversations | text\n"
         "  fix: dataset.rename_columns({'completions': 'completion'}), or build the columns with Dataset.map",
     ),
     "null": (
-        Example.preference,
+        PREFERENCE,
         {"prompt": "a", "chosen": "b", "rejected": None},
         "column 'rejected': expected a string or a list of messages, found None\n"
         "  fix: drop the row or fill it in",
     ),
     "number": (
-        Example.language,
+        LANGUAGE,
         {"text": 3},
         "column 'text': expected a string, found 3\n"
         "  fix: mend the row, or convert the column with Dataset.map",
     ),
     "strings and chats": (
-        Example.language,
+        LANGUAGE,
         {"prompt": "a", "completion": [YES]},
         "columns 'prompt', 'completion': columns must be all strings or all lists of messages, "
         "found prompt: a string, completion: messages\n"
         '  fix: turn the strings into messages: [{"role": "user", "content": prompt}]',
     ),
     "no role": (
-        Example.language,
+        LANGUAGE,
         {"messages": [{"content": "a"}]},
         "column 'messages', message 0: a message needs a role, found {'content': 'a'}\n"
         '  fix: write messages as {"role": "user", "content": "..."}',
     ),
     "null content": (
-        Example.language,
+        LANGUAGE,
         {"messages": [ASK, {"role": "assistant", "content": None}]},
         "column 'messages', message 1: the assistant message has no content: "
         "{'role': 'assistant', 'content': None}\n"
         "  fix: drop or mend it",
     ),
     "messages as a string": (
-        Example.language,
+        LANGUAGE,
         {"messages": "hi"},
         "column 'messages': expected a list of messages, found 'hi'\n"
         "  fix: mend the row, or convert the column with Dataset.map",
     ),
     "margin": (
-        Example.preference,
+        PREFERENCE,
         {"prompt": "a", "chosen": "b", "rejected": "c", "margin": "big"},
         "column 'margin': expected a number, found 'big'\n"
         "  fix: mend the row, or convert the column with Dataset.map",
     ),
     "labels": (
-        Example.language,
+        LANGUAGE,
         {"input_ids": [1, 2], "labels": [1]},
         "column 'input_ids': 2 token ids, but 1 labels or mask values\n"
         "  fix: give every token one label or mask value",

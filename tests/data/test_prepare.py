@@ -8,8 +8,9 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data.example import Example, TokenizedExample
+from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
+from burnish.data.formats import LANGUAGE, PREFERENCE
 from burnish.data.options import PreparationOptions
 from burnish.data.prepare import prepare
 from burnish.data.preview import preview
@@ -38,23 +39,28 @@ def example(prompt: int, *completions: int, trained_from: int = 0) -> TokenizedE
     )
 
 
+def fitted(tree: TokenizedExample, options: PreparationOptions) -> tuple[TokenizedExample | None, str]:
+    pieces, dropped = fit(tree, options)
+    return (pieces[0] if pieces else None), dropped
+
+
 def test_keep_start_cuts_completions():
-    cut, dropped = fit(example(3, 4, 2), PreparationOptions(max_length=5))
+    cut, dropped = fitted(example(3, 4, 2), PreparationOptions(max_length=5))
     assert (cut.prompt, cut.completions, dropped) == ([0, 1, 2], [[3, 4], [3, 4]], "")
 
 
 def test_what_fits_exactly_is_left_alone():
     tree = example(3, 4, 2)
-    assert fit(tree, PreparationOptions(max_length=7))[0] is tree
+    assert fitted(tree, PreparationOptions(max_length=7))[0] is tree
 
 
 def test_keep_end_cuts_the_prompt_for_all():
-    cut, dropped = fit(example(3, 4, 2), PreparationOptions(max_length=5, truncation_mode="keep_end"))
+    cut, dropped = fitted(example(3, 4, 2), PreparationOptions(max_length=5, truncation_mode="keep_end"))
     assert (cut.prompt, cut.completions, dropped) == ([2], [[3, 4, 5, 6], [3, 4]], "")
 
 
 def test_keep_end_of_one_long_completion():
-    cut, dropped = fit(example(2, 6), PreparationOptions(max_length=4, truncation_mode="keep_end"))
+    cut, dropped = fitted(example(2, 6), PreparationOptions(max_length=4, truncation_mode="keep_end"))
     assert (cut.prompt, cut.completions, dropped) == ([], [[4, 5, 6, 7]], "")
 
 
@@ -63,7 +69,7 @@ def test_keep_end_of_one_long_completion():
     [
         (example(5, 2, 2), {"max_length": 5}, "the prompt alone fills max_length"),
         (example(0, 9, trained_from=6), {"max_length": 5}, "no trained token after truncation"),
-        (example(3, 4, 2), {"max_length": 6, "overlong": "drop"}, "longer than max_length"),
+        (example(3, 4, 2), {"max_length": 6, "truncation_mode": "drop"}, "longer than max_length"),
         (example(3, 2, trained_from=2), {}, "no trained token"),
         (example(0, 1), {}, "no trained token"),  # the first token of all is predicted from nothing
         (example(0, 0), {}, "no trained token"),
@@ -84,8 +90,9 @@ def test_reasons_to_drop(tree, options, reason):
 )
 def test_what_is_kept_fits_and_is_a_run_of_what_was(prompt, completions, limit, mode):
     before = example(prompt, *completions)
-    after, dropped = fit(before, PreparationOptions(max_length=limit, truncation_mode=mode))
-    if dropped:
+    after, dropped = fitted(before, PreparationOptions(max_length=limit, truncation_mode=mode))
+    assert (after is None) == bool(dropped)
+    if after is None:
         return
     for tokens, mask, whole in zip(after.completions, after.trained, before.completions, strict=True):
         path = after.prompt + tokens
@@ -108,7 +115,7 @@ ROWS = [
 def test_report_counts_every_row():
     tokenizer = byte_tokenizer(chats.CHATML)
     prepared = prepare(
-        Dataset.from_list(ROWS), Example.language, tokenizer, PreparationOptions(max_length=40), "train"
+        Dataset.from_list(ROWS), LANGUAGE, tokenizer, PreparationOptions(max_length=40), "train"
     )
     report = prepared.report
     assert (report.read, report.kept, report.truncated) == (3, 2, 1)
@@ -134,9 +141,7 @@ def test_kept_and_dropped_add_up(sizes, limit):
     rows = [{"input_ids": list(range(a + b)), "completion_mask": [0] * a + [1] * b} for a, b in sizes]
     dataset = Dataset.from_list(rows)
     try:
-        dataset, report = prepare(
-            dataset, Example.language, byte_tokenizer(), PreparationOptions(max_length=limit)
-        )
+        dataset, report = prepare(dataset, LANGUAGE, byte_tokenizer(), PreparationOptions(max_length=limit))
     except UserError as error:
         assert str(error).startswith(f"dataset: none of the {len(rows)} rows can be trained: ")
         return
@@ -147,7 +152,7 @@ def test_kept_and_dropped_add_up(sizes, limit):
 
 def test_margin_is_carried_and_other_columns_are_not():
     rows = [{"prompt": "a", "chosen": " b", "rejected": " c", "margin": 1, "votes": 3}]
-    dataset, _ = prepare(Dataset.from_list(rows), Example.preference, byte_tokenizer(), PreparationOptions())
+    dataset, _ = prepare(Dataset.from_list(rows), PREFERENCE, byte_tokenizer(), PreparationOptions())
     tree = TokenizedExample.from_row(dataset[0])
     assert tree.columns == {"margin": 1.0} and tree.row == 0
 
@@ -157,19 +162,19 @@ def test_equal_answers_are_kept_and_counted():
         {"prompt": "a", "chosen": " b", "rejected": " b"},
         {"prompt": "a", "chosen": " b", "rejected": " c"},
     ]
-    _, report = prepare(Dataset.from_list(rows), Example.preference, byte_tokenizer(), PreparationOptions())
+    _, report = prepare(Dataset.from_list(rows), PREFERENCE, byte_tokenizer(), PreparationOptions())
     assert report.kept == 2 and report.warnings["chosen equals rejected"].rows == [0]
 
 
 def test_text_column_of_another_name():
     options = PreparationOptions(dataset_text_field="story")
-    dataset, _ = prepare(Dataset.from_list([{"story": "hello"}]), Example.language, byte_tokenizer(), options)
+    dataset, _ = prepare(Dataset.from_list([{"story": "hello"}]), LANGUAGE, byte_tokenizer(), options)
     assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]) == "hello</s>"
 
 
 def test_end_of_text_of_choice():
     options = PreparationOptions(eos_token="<|end|>")
-    dataset, _ = prepare(Dataset.from_list([{"text": "hello"}]), Example.language, byte_tokenizer(), options)
+    dataset, _ = prepare(Dataset.from_list([{"text": "hello"}]), LANGUAGE, byte_tokenizer(), options)
     assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]) == "hello<|end|>"
 
 
@@ -177,39 +182,37 @@ def test_template_arguments_of_the_row_come_over_the_options():
     template = "{{ greeting }}{{ name }}|" + chats.CHATML
     options = PreparationOptions(chat_template_kwargs={"greeting": "hello ", "name": "you"})
     rows = [{"messages": [user("a"), assistant("b")], "chat_template_kwargs": {"name": "there"}}]
-    dataset, _ = prepare(Dataset.from_list(rows), Example.language, byte_tokenizer(template), options)
+    dataset, _ = prepare(Dataset.from_list(rows), LANGUAGE, byte_tokenizer(template), options)
     assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]).startswith("hello there|")
 
 
 def test_tools_reach_the_template():
     template = "{% for t in tools or [] %}{{ t.name }}|{% endfor %}" + chats.CHATML
     rows = [{"messages": [user("a"), assistant("b")], "tools": '[{"name": "search"}]'}]
-    dataset, _ = prepare(
-        Dataset.from_list(rows), Example.language, byte_tokenizer(template), PreparationOptions()
-    )
+    dataset, _ = prepare(Dataset.from_list(rows), LANGUAGE, byte_tokenizer(template), PreparationOptions())
     assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]).startswith("search|")
 
 
 def test_two_processes_prepare_the_same():
     dataset = Dataset.from_list(ROWS * 4)
     tokenizer = byte_tokenizer(chats.CHATML)
-    alone = prepare(dataset, Example.language, tokenizer, PreparationOptions(max_length=40))
-    shared = prepare(dataset, Example.language, tokenizer, PreparationOptions(max_length=40, num_proc=2))
+    alone = prepare(dataset, LANGUAGE, tokenizer, PreparationOptions(max_length=40))
+    shared = prepare(dataset, LANGUAGE, tokenizer, PreparationOptions(max_length=40, num_proc=2))
     assert shared.dataset.to_list() == alone.dataset.to_list() and shared.report == alone.report
 
 
 def test_rows_are_named_in_errors():
     rows = [{"text": "a"}, {"text": None}]
     with pytest.raises(UserError) as error:
-        prepare(Dataset.from_list(rows), Example.language, byte_tokenizer(), PreparationOptions(), "train")
+        prepare(Dataset.from_list(rows), LANGUAGE, byte_tokenizer(), PreparationOptions(), "train")
     assert str(error.value).startswith("train, row 1, column 'text': expected a string, found None")
     with pytest.raises(UserError, match="row 1, column 'text': expected a string, found None"):
         options = PreparationOptions(num_proc=2)
-        prepare(Dataset.from_list(rows), Example.language, byte_tokenizer(), options)
+        prepare(Dataset.from_list(rows), LANGUAGE, byte_tokenizer(), options)
     with pytest.raises(UserError) as error:
         prepare(
             Dataset.from_list([{"messages": [user("a")]}]),
-            Example.language,
+            LANGUAGE,
             byte_tokenizer(),
             PreparationOptions(),
             "eval",
@@ -221,7 +224,7 @@ def test_no_row_left():
     with pytest.raises(UserError) as error:
         prepare(
             Dataset.from_list([{"prompt": "one two three", "completion": " four"}]),
-            Example.language,
+            LANGUAGE,
             byte_tokenizer(),
             PreparationOptions(max_length=2),
         )
@@ -244,9 +247,7 @@ def test_cache_goes_by_data_template_and_options(tmp_path, monkeypatch):
     def run(template=chats.CHATML, **options) -> str:
         dataset = Dataset.load_from_disk(str(tmp_path / "rows"))
         tokenizer = byte_tokenizer(template)
-        return prepare(
-            dataset, Example.language, tokenizer, PreparationOptions(**options)
-        ).dataset._fingerprint
+        return prepare(dataset, LANGUAGE, tokenizer, PreparationOptions(**options)).dataset._fingerprint
 
     first = run()
     files = sorted(path.name for path in (tmp_path / "rows").glob("cache-*"))
@@ -267,7 +268,7 @@ def test_preview_marks_what_is_trained():
     tokenizer = byte_tokenizer(chats.CHATML)
     rows = [{"messages": [user("one"), assistant("two")]}]
     options = PreparationOptions(assistant_only_loss=True)
-    dataset, _ = prepare(Dataset.from_list(rows), Example.language, tokenizer, options)
+    dataset, _ = prepare(Dataset.from_list(rows), LANGUAGE, tokenizer, options)
     assert preview(TokenizedExample.from_row(dataset[0]), tokenizer) == (
         "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\n⟦two<|im_end|>\n⟧"
     )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data.example import Example, TokenizedExample
+from burnish.data.example import TokenizedExample
+from burnish.data.formats import LANGUAGE, PREFERENCE
 from burnish.data.options import PreparationOptions
 from burnish.data.tokenize import tokenize
 from burnish.errors import UserError
@@ -18,8 +19,12 @@ ASSISTANT_ONLY = PreparationOptions(assistant_only_loss=True)
 
 
 def tokenized(row: dict, tokenizer, options: PreparationOptions = ASSISTANT_ONLY) -> TokenizedExample:
-    reader = Example.preference if "chosen" in row else Example.language
-    return tokenize([reader(row)], tokenizer, options)[0]
+    reader = PREFERENCE if "chosen" in row else LANGUAGE
+    (found,) = tokenize([reader(row)], tokenizer, options)
+    if isinstance(found, UserError):
+        raise found
+    (example,) = found
+    return example
 
 
 def trained_texts(example: TokenizedExample, tokenizer, branch: int = 0) -> list[str]:

@@ -1,0 +1,347 @@
+"""What the columns of a row mean: one function per shape of row.
+
+Names are TRL's where it has the format, and others' datasets are read as their authors meant them. A row of
+plain texts under TRL's names stays plain text. Rows of other layouts (Alpaca, question and answer,
+transcripts) are chats for a model with a chat template, and plain text for one without.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from burnish.data.example import Example, Message, Text, TokenizedExample
+from burnish.data.messages import read_messages, read_tools, without_nulls, wrong_type
+from burnish.errors import UserError, shorten
+
+Row = Mapping[str, Any]
+
+# Language modeling: one path, of which spans are trained
+
+
+def prompt_completion(row: Row) -> Example:
+    prompt, completion = _one_kind(_text(row, "prompt"), _text(row, "completion"))
+    return Example(prompt, (completion,), template_columns(row))
+
+
+def messages(row: Row) -> Example:
+    return Example("", (read_messages(row["messages"], "messages"),), template_columns(row))
+
+
+def conversations(row: Row) -> Example:
+    return Example("", (_dialogue(row),), template_columns(row))
+
+
+def instruction(row: Row) -> Example:
+    """Alpaca's columns: the input, where there is one, follows the instruction."""
+    task, output = _string(row, "instruction"), _string(row, "output")
+    given = _optional(row, "input")
+    headings = f"### Instruction:\n{task}\n\n" + (f"### Input:\n{given}\n\n" if given else "")
+    plain = Example(f"{headings}### Response:\n", (output,))
+    prompt = [*_system(row), _user(f"{task}\n\n{given}" if given else task)]
+    return Example(prompt, ([_assistant(output)],), template_columns(row), plain=plain)
+
+
+def question_answer(row: Row) -> Example:
+    question, answer = _text(row, "prompt"), _text(row, "completion")
+    prompt, completion = _as_chat(question, "user"), _as_chat(answer, "assistant")
+    texts = isinstance(question, str) and isinstance(answer, str)
+    plain = Example(f"{question}\n", (answer,)) if texts else None
+    return Example([*_system(row), *prompt], (completion,), template_columns(row), plain=plain)
+
+
+def plain_text(row: Row) -> Example:
+    return Example("", (_string(row, "text"),))
+
+
+MASK_COLUMNS = ("completion_mask", "assistant_masks")
+IGNORED_LABEL = -100
+
+
+def token_ids(row: Row) -> TokenizedExample:
+    """`labels` say what is trained (-100: not); else the masks together; else every token is trained."""
+    ids = _list_of(int, row, "input_ids", "a list of integers")
+    trained = [True] * len(ids)
+    if row.get("labels") is not None:
+        trained = [
+            label != IGNORED_LABEL for label in _list_of(int, row, "labels", "a list of integers or null")
+        ]
+    else:
+        for name in MASK_COLUMNS:
+            if row.get(name) is not None:
+                mask = _list_of(int, row, name, "a list of integers or null")
+                trained = [a and bool(b) for a, b in zip(trained, mask, strict=False)] if len(mask) else []
+    if len(trained) != len(ids):
+        raise UserError(
+            f"{len(ids)} token ids, but {len(trained)} labels or mask values",
+            where="column 'input_ids'",
+            fix="give every token one label or mask value",
+            reason="token ids and labels differ in number",
+        )
+    return TokenizedExample([], [ids], [trained])
+
+
+# Preference: a prompt and two completions
+
+
+def explicit_preference(row: Row) -> Example:
+    """The prompt is a column; chats of which each completion repeats it (UltraFeedback) are cut there."""
+    prompt, chosen, rejected = (_text(row, name) for name in ("prompt", "chosen", "rejected"))
+    columns = {**template_columns(row), **_margin(row)}
+    if not isinstance(chosen, str) and not isinstance(rejected, str):
+        whole = [_repeats(prompt, chosen), _repeats(prompt, rejected)]
+        if all(whole):
+            return _at_first_difference(chosen, rejected, columns)
+    prompt, chosen, rejected = _one_kind(prompt, chosen, rejected)
+    return Example(prompt, (chosen, rejected), columns)
+
+
+def dialogue_preference(row: Row) -> Example:
+    """ShareGPT pairs: a conversation, and two ways to go on."""
+    prompt = _dialogue(row)
+    answers = tuple(_as_chat(_text(row, name), "assistant") for name in ("chosen", "rejected"))
+    return Example(prompt, answers, {**template_columns(row), **_margin(row)})
+
+
+def question_preference(row: Row) -> Example:
+    """Orca pairs and their like: an optional system prompt, a question, and two answers."""
+    question, chosen, rejected = (_text(row, name) for name in ("prompt", "chosen", "rejected"))
+    given = _optional(row, "input")
+    if given and isinstance(question, str):
+        question = f"{question}\n\n{given}"
+    answers = tuple(_as_chat(answer, "assistant") for answer in (chosen, rejected))
+    texts = all(isinstance(text, str) for text in (question, chosen, rejected))
+    columns = {**template_columns(row), **_margin(row)}
+    plain = Example(f"{question}\n", (chosen, rejected), columns) if texts else None
+    return Example([*_system(row), *_as_chat(question, "user")], answers, columns, plain=plain)
+
+
+def implicit_preference(row: Row) -> Example:
+    chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
+    columns = {**template_columns(row), **_margin(row)}
+    _no_mixture(chosen=chosen, rejected=rejected)
+    return _at_first_difference(chosen, rejected, columns)
+
+
+def transcript_preference(row: Row) -> Example:
+    """hh-rlhf's transcripts: what both begin with is the prompt, the last turn of each the completion."""
+    chosen, rejected = _string(row, "chosen"), _string(row, "rejected")
+    columns = {**template_columns(row), **_margin(row)}
+    dialogues = _transcript(chosen, "chosen"), _transcript(rejected, "rejected")
+    chat = _at_first_difference(*dialogues, columns)
+    cut = min(text.rfind(ASSISTANT_TURN) for text in (chosen, rejected)) + len(ASSISTANT_TURN)
+    cut = cut if chosen[:cut] == rejected[:cut] else _shared_length(chosen, rejected)
+    plain = Example(chosen[:cut], (chosen[cut:], rejected[cut:]), columns)
+    return Example(chat.prompt, chat.completions, columns, plain=plain)
+
+
+def is_transcript(row: Row) -> bool:
+    return all(isinstance(row[name], str) and HUMAN_TURN in row[name] for name in ("chosen", "rejected"))
+
+
+HUMAN_TURN, ASSISTANT_TURN = "\n\nHuman:", "\n\nAssistant:"
+TURNS = re.compile(f"({HUMAN_TURN}|{ASSISTANT_TURN})")
+
+
+def _transcript(text: str, column: str) -> list[Message]:
+    before, *parts = TURNS.split(text if text.startswith("\n\n") else "\n\n" + text.lstrip("\n"))
+    if before.strip():
+        raise UserError(
+            f"the transcript does not begin with {HUMAN_TURN.strip()}, but with {shorten(before.strip())}",
+            where=f"column '{column}'",
+            fix=f"begin with {HUMAN_TURN!r}, or give the text as a prompt column",
+            reason="a transcript with text before its first turn",
+        )
+    speakers, contents = parts[::2], parts[1::2]
+    roles = ["user" if speaker == HUMAN_TURN else "assistant" for speaker in speakers]
+    return [{"role": role, "content": text.strip()} for role, text in zip(roles, contents, strict=True)]
+
+
+def _at_first_difference(chosen: Any, rejected: Any, columns: dict[str, Any]) -> Example:
+    cut = _shared_length(chosen, rejected)
+    return Example(chosen[:cut], (chosen[cut:], rejected[cut:]), columns)
+
+
+def _shared_length(chosen: Text, rejected: Text) -> int:
+    """How much of both is prompt: what they begin with, leaving each a completion.
+
+    A space before the first difference goes with the completions, as tokenizers have it.
+    """
+    limit = min(len(chosen), len(rejected)) - 1
+    cut = next((i for i in range(max(limit, 0)) if chosen[i] != rejected[i]), max(limit, 0))
+    differ = limit >= 0 and chosen[cut] != rejected[cut]
+    return cut - 1 if differ and cut and chosen[cut - 1] == " " else cut
+
+
+def _repeats(prompt: Text, whole: list[Message]) -> bool:
+    """Whether a completion begins with its prompt."""
+    if isinstance(prompt, str):
+        return any(m["role"] == "user" and m.get("content") == prompt for m in whole[:-1])
+    return bool(prompt) and whole[: len(prompt)] == prompt
+
+
+def _margin(row: Row) -> dict[str, float]:
+    """By how much chosen is better, if the dataset says so."""
+    if "margin" not in row:
+        return {}
+    margin = row["margin"]
+    if isinstance(margin, bool) or not isinstance(margin, int | float):
+        raise wrong_type("margin", margin, "a number")
+    return {"margin": float(margin)}
+
+
+# Unpaired preference: a completion, and whether it is a good one
+
+
+def unpaired(row: Row) -> Example:
+    prompt, completion = _one_kind(_text(row, "prompt"), _text(row, "completion"))
+    return Example(prompt, (completion,), {**template_columns(row), "label": _label(row)})
+
+
+def unpaired_chat(row: Row) -> Example:
+    """A chat whose last turn is the completion."""
+    chat = read_messages(row["messages"], "messages")
+    if not chat or chat[-1]["role"] != "assistant":
+        raise UserError(
+            f"the last message should be the assistant's, found {shorten(chat[-1:])}",
+            where="column 'messages'",
+            fix="end the chat with the turn that the label judges",
+            reason="a chat that does not end with the assistant",
+        )
+    return Example(chat[:-1], (chat[-1:],), {**template_columns(row), "label": _label(row)})
+
+
+def _label(row: Row) -> float:
+    label = row["label"]
+    if not isinstance(label, bool | int | float) or label not in (0, 1):
+        raise wrong_type("label", label, "true or false")
+    return float(label)
+
+
+# Stepwise supervision: a completion in steps, each of them right or wrong
+
+STEP_END = "\n"
+"""Stands after every step; its token is where the step is judged."""
+
+
+def stepwise(row: Row) -> Example:
+    prompt = _text(row, "prompt")
+    steps = _list_of(str, row, "completions", "a list of strings")
+    labels = _list_of(bool | int | float, row, "labels", "a list of numbers")
+    if len(steps) != len(labels):
+        raise UserError(
+            f"{len(steps)} steps, but {len(labels)} labels",
+            where="columns 'completions', 'labels'",
+            fix="give every step one label",
+            reason="steps and labels differ in number",
+        )
+    text = "".join(step + STEP_END for step in steps)
+    ends = [sum(len(step) + len(STEP_END) for step in steps[: n + 1]) for n in range(len(steps))]
+    columns = {**template_columns(row), "labels": [float(label) for label in labels]}
+    completion = text if isinstance(prompt, str) else [_assistant(text)]
+    return Example(prompt, (completion,), columns, steps=tuple(ends))
+
+
+# A prompt alone
+
+
+def prompt_only(row: Row) -> Example:
+    return Example(_text(row, "prompt"), (), template_columns(row))
+
+
+# Cells
+
+TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
+"""Columns that the chat template reads; they do not reach the objective."""
+
+
+def template_columns(row: Row) -> dict[str, Any]:
+    """`tools` and `chat_template_kwargs`, decoded from JSON where they are strings."""
+    found: dict[str, Any] = {}
+    if row.get("tools"):
+        tools = read_tools(row["tools"])
+        found |= {"tools": tools} if tools else {}
+    arguments = row.get("chat_template_kwargs")
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            raise wrong_type("chat_template_kwargs", arguments, "JSON") from None
+    if arguments:
+        found["chat_template_kwargs"] = without_nulls(arguments)
+    return found
+
+
+def _text(row: Row, column: str) -> Text:
+    value = row[column]
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping) and not (
+        isinstance(value, Sequence) and all(isinstance(item, Mapping) for item in value)
+    ):
+        raise wrong_type(column, value, "a string or a list of messages")
+    return read_messages(value, column)
+
+
+def _string(row: Row, column: str) -> str:
+    if not isinstance(row[column], str):
+        raise wrong_type(column, row[column], "a string")
+    return row[column]
+
+
+def _optional(row: Row, column: str) -> str:
+    return "" if row.get(column) is None else _string(row, column)
+
+
+def _dialogue(row: Row) -> list[Message]:
+    """`conversations`, after a `system` column if there is one."""
+    return [*_system(row), *read_messages(row["conversations"], "conversations")]
+
+
+def _system(row: Row) -> list[Message]:
+    text = _optional(row, "system")
+    return [{"role": "system", "content": text}] if text else []
+
+
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def _assistant(text: str) -> Message:
+    return {"role": "assistant", "content": text}
+
+
+def _as_chat(text: Text, role: str) -> list[Message]:
+    return [{"role": role, "content": text}] if isinstance(text, str) else text
+
+
+def _one_kind(prompt: Text, *completions: Text) -> Any:
+    """All of them strings as they are, or all messages: a string among messages is one message."""
+    if all(isinstance(text, str) for text in (prompt, *completions)):
+        return prompt, *completions
+    return _as_chat(prompt, "user"), *(_as_chat(completion, "assistant") for completion in completions)
+
+
+def _no_mixture(**texts: Text) -> None:
+    kinds = {name: "a string" if isinstance(text, str) else "messages" for name, text in texts.items()}
+    if len(set(kinds.values())) > 1:
+        raise UserError(
+            "columns must be all strings or all lists of messages, found "
+            + ", ".join(f"{name}: {kind}" for name, kind in kinds.items()),
+            where=f"columns {', '.join(map(repr, kinds))}",
+            fix='turn the strings into messages: [{"role": "user", "content": prompt}]',
+            reason="strings and messages in one row",
+        )
+
+
+def _list_of(kind: Any, row: Row, column: str, expected: str) -> list[Any]:
+    value = row[column]
+    if (
+        not isinstance(value, Sequence)
+        or isinstance(value, str)
+        or not all(isinstance(item, kind) for item in value)
+    ):
+        raise wrong_type(column, value, expected)
+    return list(value)
