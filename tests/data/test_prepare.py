@@ -8,7 +8,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data.example import TokenizedExample
+from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.formats import LANGUAGE, PREFERENCE
 from burnish.data.options import PreparationOptions
@@ -45,8 +45,8 @@ def fitted(tree: TokenizedExample, options: PreparationOptions) -> tuple[Tokeniz
 
 
 def test_keep_start_cuts_completions():
-    cut, dropped = fitted(example(3, 4, 2), PreparationOptions(max_length=5))
-    assert (cut.prompt, cut.completions, dropped) == ([0, 1, 2], [[3, 4], [3, 4]], "")
+    cut, dropped = fitted(example(3, 4, 1), PreparationOptions(max_length=5))
+    assert (cut.prompt, cut.completions, dropped) == ([0, 1, 2], [[3, 4], [3]], "")
 
 
 def test_what_fits_exactly_is_left_alone():
@@ -121,7 +121,8 @@ def test_report_counts_every_row():
     assert (report.read, report.kept, report.truncated) == (3, 2, 1)
     assert report.dropped["the prompt alone fills max_length"].rows == [1]
     assert prepared.dataset["row"][:] == [0, 2]
-    assert prepared.dataset.column_names == ["prompt_ids", "completion_ids", "completion_mask", "row"]
+    assert set(prepared.dataset.column_names) == PREPARED_COLUMNS
+    assert prepared.dataset["origin"][:] == ["train, row 0 (id 7)", "train, row 2 (id 9)"]
     kept = [TokenizedExample.from_row(row) for row in prepared.dataset]
     assert report.tokens == sum(e.length for e in kept) and report.longest == 40
     assert report.trained_tokens == sum(e.trained_tokens for e in kept) == Forest.pack(kept).target.numel()
@@ -157,13 +158,13 @@ def test_margin_is_carried_and_other_columns_are_not():
     assert tree.columns == {"margin": 1.0} and tree.row == 0
 
 
-def test_equal_answers_are_kept_and_counted():
+def test_equal_answers_are_dropped_and_counted():
     rows = [
         {"prompt": "a", "chosen": " b", "rejected": " b"},
         {"prompt": "a", "chosen": " b", "rejected": " c"},
     ]
     _, report = prepare(Dataset.from_list(rows), PREFERENCE, byte_tokenizer(), PreparationOptions())
-    assert report.kept == 2 and report.warnings["chosen equals rejected"].rows == [0]
+    assert report.kept == 1 and report.dropped["chosen equals rejected"].rows == [0]
 
 
 def test_text_column_of_another_name():
@@ -187,7 +188,7 @@ def test_template_arguments_of_the_row_come_over_the_options():
 
 
 def test_tools_reach_the_template():
-    template = "{% for t in tools or [] %}{{ t.name }}|{% endfor %}" + chats.CHATML
+    template = "{% for t in tools or [] %}{{ t.function.name }}|{% endfor %}" + chats.CHATML
     rows = [{"messages": [user("a"), assistant("b")], "tools": '[{"name": "search"}]'}]
     dataset, _ = prepare(Dataset.from_list(rows), LANGUAGE, byte_tokenizer(template), PreparationOptions())
     assert byte_tokenizer().decode(dataset[0]["completion_ids"][0]).startswith("search|")
@@ -205,8 +206,8 @@ def test_rows_are_named_in_errors():
     rows = [{"text": "a"}, {"text": None}]
     with pytest.raises(UserError) as error:
         prepare(Dataset.from_list(rows), LANGUAGE, byte_tokenizer(), PreparationOptions(), "train")
-    assert str(error.value).startswith("train, row 1, column 'text': expected a string, found None")
-    with pytest.raises(UserError, match="row 1, column 'text': expected a string, found None"):
+    assert str(error.value).startswith("train, row 1, column 'text': expected a string, found nothing")
+    with pytest.raises(UserError, match="row 1, column 'text': expected a string, found nothing"):
         options = PreparationOptions(num_proc=2)
         prepare(Dataset.from_list(rows), LANGUAGE, byte_tokenizer(), options)
     with pytest.raises(UserError) as error:
@@ -235,7 +236,7 @@ def test_no_row_left():
 
 
 def test_unknown_option_values():
-    with pytest.raises(UserError, match="truncation_mode: expected keep_start or keep_end, found 'middle'"):
+    with pytest.raises(UserError, match="truncation_mode: expected keep_start or .*, found 'middle'"):
         PreparationOptions(truncation_mode="middle")
     with pytest.raises(UserError, match="max_length: expected at least 2 tokens, found 0"):
         PreparationOptions(max_length=0)
