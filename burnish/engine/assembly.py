@@ -219,15 +219,17 @@ def prepare_rows(
     """Rows as token ids, and the report on what became of them (None if they were prepared before)."""
     if not isinstance(dataset, Dataset):
         dataset = load_source(dataset)
-    if set(dataset.column_names) >= PREPARED_COLUMNS:
+    if set(dataset.column_names) >= PREPARED_COLUMNS - {"origin"}:  # which is for messages only
         return dataset, None
     prepared, report = prepare(dataset, read_row, tokenizer, options, name)
     logger.info("%s", report)
     return prepared, report
 
 
-def collate(rows: Sequence[dict[str, Any]]) -> list[TokenizedExample]:
-    return [TokenizedExample.from_row(row) for row in rows]
+def collate(rows: Sequence[dict[str, Any] | list[dict[str, Any]]]) -> list[TokenizedExample]:
+    """Prepared rows, or packs of them, as examples."""
+    packs = [row if isinstance(row, list) else [row] for row in rows]
+    return [TokenizedExample.from_row(row) for pack in packs for row in pack]
 
 
 def stack_rows(parts: Sequence[Tensor]) -> Tensor:

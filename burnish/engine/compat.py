@@ -91,9 +91,10 @@ class LanguageModelTrlOptions:
 class SFTTrlOptions(LanguageModelTrlOptions):
     """Options of TRL's SFTConfig."""
 
-    packing: bool = no_effect(False, "every batch is packed, and rows never see each other")
-    packing_strategy: str = no_effect("bfd", "every batch is packed, and rows are never cut to fill it")
-    eval_packing: bool | None = no_effect(None, "every batch is packed, and rows never see each other")
+    packing_strategy: str = refused(
+        "bfd", "rows are never cut to fill a pack; truncation_mode='split' splits those that are too long"
+    )
+    eval_packing: bool | None = no_effect(None, "an evaluation is a mean over all tokens, however batched")
     shuffle_dataset: bool = no_effect(False, "rows are drawn in random order (`train_sampling_strategy`)")
     dataset_kwargs: dict[str, Any] | str | None = refused(
         None,

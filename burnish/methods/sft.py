@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from burnish.data.forest import Forest
 from burnish.data.formats import LANGUAGE
+from burnish.data.packing import PackedRows
 from burnish.engine.compat import SFTTrlOptions
 from burnish.engine.config import EngineConfig
+from burnish.engine.plan import Plan
 from burnish.engine.trainer import Engine
+from burnish.errors import UserError
 from burnish.losses.likelihood import LIKELIHOOD_LOSSES
 from burnish.losses.output import LossOutput, Mean, Metric
 from burnish.models.score import Scores, score
@@ -45,6 +48,16 @@ class SFTConfig(SFTTrlOptions, EngineConfig):
         choices=["keep_start", "keep_end", "drop", "error", "split"],
     )
     dataset_text_field: str = described("text", "The column of plain text.")
+    packing: bool = described(
+        False,
+        "Make the batch size count packs: as many rows as fit into max_length, chosen over the whole set. "
+        "Steps then have equally many tokens; rows never see each other either way.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.packing and self.max_length is None:
+            raise UserError("needs a max_length: packs are filled up to it", where="packing")
 
 
 class SFTTrainer(Engine):
@@ -80,6 +93,19 @@ class SFTTrainer(Engine):
             write = self._formatting_func
             dataset = dataset.map(lambda row: {"text": write(row)}, remove_columns=dataset.column_names)
         return super()._prepared(dataset, *rest)
+
+    def get_ready(self) -> Plan:
+        self.train_dataset: Any
+        fresh, plan = self.plan is None, super().get_ready()
+        if fresh and self.args.packing and self.train_dataset is not None:
+            self.train_dataset = packs = PackedRows(self.train_dataset, self.args.max_length)
+            padded = packs.padded_fullness(self.args.per_device_train_batch_size)
+            plan.say(
+                "packing",
+                f"{len(packs.lengths):,} rows in {len(packs):,} packs, {packs.fullness:.1%} full",
+                f"up to {packs.capacity:,} tokens each; padded batches of rows would be {padded:.0%} full",
+            )
+        return plan
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         wanted = self.args.token_metrics or not model.training

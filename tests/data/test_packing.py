@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.data.example import TokenizedExample
-from burnish.data.packing import consecutive, cost, micro_batches
+from burnish.data.packing import PackedRows, best_fit_decreasing, consecutive, cost, micro_batches
 
 lengths = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30), st.integers(1, 30)), max_size=25)
 
@@ -67,3 +69,32 @@ def test_a_consecutive_cut_keeps_the_order_and_the_budget(sizes, budget):
 
 def test_a_consecutive_cut_fills_the_budget_exactly():
     assert [len(batch) for batch in consecutive(examples_of([(2, 4, 4)] * 5), budget=20)] == [2, 2, 1]
+
+
+# Packs
+
+
+@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 50))
+def test_packs_hold_every_row_once_and_waste_little(lengths, capacity):
+    packs = best_fit_decreasing(lengths, capacity)
+    assert sorted(index for pack in packs for index in pack) == list(range(len(lengths)))
+    filled = [sum(lengths[index] for index in pack) for pack in packs]
+    assert all(len(pack) == 1 or tokens <= capacity for pack, tokens in zip(packs, filled, strict=True))
+    within = [tokens for tokens in filled if tokens <= capacity]
+    assert sum(tokens <= capacity / 2 for tokens in within) <= 1  # two half-empty packs would be one
+
+
+def test_packs_by_hand():
+    assert best_fit_decreasing([3, 7, 5, 4, 1], 10) == [[1, 0], [2, 3, 4]]
+    assert best_fit_decreasing([12, 2], 10) == [[0], [1]]  # longer than a pack: one of its own
+
+
+def test_packed_rows_of_a_whole_set():
+    rows = [
+        {"prompt_ids": [1] * p, "completion_ids": [[2] * c], "completion_mask": [[True] * c], "row": row}
+        for row, (p, c) in enumerate([(1, 2), (3, 4), (0, 5), (2, 2), (0, 1)])
+    ]
+    packs = PackedRows(Dataset.from_list(rows), 10)
+    assert [[row["row"] for row in packs[index]] for index in range(len(packs))] == [[1, 0], [2, 3, 4]]
+    assert packs.lengths.tolist() == [3, 7, 5, 4, 1] and packs.fullness == 1.0
+    assert packs.padded_fullness(5) == pytest.approx(20 / 35)

@@ -45,6 +45,36 @@ def test_eval_loss_is_exact_over_unequal_batches(tokenizer, tmp_path):
     assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-12)
 
 
+def test_packing_counts_packs_and_trains_every_row_once(tokenizer, tmp_path):
+    """A step of all packs is the step of all rows; a step of one pack has as many rows as fit."""
+    rows = documents(9)
+    first_losses, steps = [], []
+    for batch_size, packing in ((9, False), (9, True), (1, True)):
+        trainer = sft(
+            llama(),
+            tmp_path,
+            tokenizer,
+            rows,
+            packing=packing,
+            max_length=24,
+            per_device_train_batch_size=batch_size,
+            num_train_epochs=1,
+            logging_steps=1,
+        )
+        trainer.train()
+        first_losses.append(trainer.state.log_history[0]["loss"])
+        steps.append(trainer.state.global_step)
+    packs = trainer.train_dataset
+    assert first_losses[1] == pytest.approx(first_losses[0], rel=1e-12)
+    assert steps == [1, 1, len(packs)] and 1 < len(packs) < 9
+    assert any(f"9 rows in {len(packs)} packs" in choice for _, choice, _ in trainer.plan.rows)
+
+
+def test_packing_needs_a_length_to_fill():
+    with pytest.raises(UserError, match="packing: needs a max_length"):
+        SFTConfig(packing=True, max_length=None)
+
+
 def test_a_step_without_finite_gradient_is_not_applied(tokenizer, tmp_path, caplog):
     def spoilt(logprob):
         return -logprob * (float("nan") if spoil else 1.0)
