@@ -19,21 +19,28 @@ from typing import Any
 
 from datasets import Dataset, Features, Json, List, Value
 
+from burnish.data.files import opened, version
 from burnish.errors import UserError, shorten
 
 
-def read_json(paths: Sequence[Path], cache_dir: str | None = None) -> Dataset:
-    """Rows of JSON-lines files, or of JSON files that hold one list of objects."""
+def read_json(paths: Sequence[Path], cache_dir: str | None = None) -> tuple[Dataset, list[int]]:
+    """Rows of JSON-lines files, or of JSON files that hold one list of objects; how many each file has."""
     schema: Any = None
+    counts = []
     for path in paths:
+        counts.append(0)
         for row in rows_of(path):
             schema = _merge(schema, _schema(row), nested=False)
+            counts[-1] += 1
     if schema is None:
         raise UserError("the file has no rows", where=str(paths[0]), fix="write one JSON object a line")
-    versions = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return Dataset.from_generator(
-        _stream, features=Features(_feature(schema)), gen_kwargs={"versions": versions}, cache_dir=cache_dir
+    dataset = Dataset.from_generator(
+        _stream,
+        features=Features(_feature(schema)),
+        gen_kwargs={"versions": [version(path) for path in paths]},
+        cache_dir=cache_dir,
     )
+    return dataset, counts
 
 
 def _stream(versions: list[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
@@ -44,7 +51,7 @@ def _stream(versions: list[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of one file; empty lines are skipped. Raises `UserError` naming the line, or the byte."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(len(codecs.BOM_UTF8) + 64).removeprefix(codecs.BOM_UTF8).lstrip()
         file.seek(0)
         yield from _list_rows(path, file.read()) if start.startswith(b"[") else _line_rows(path, file)

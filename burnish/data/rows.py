@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import random
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,14 +29,22 @@ class Origins:
 
     name: str  # the file, the folder, the hub id
     numbers: Sequence[int] | None = None  # the number in the source of every row; None: they are all there
+    files: Sequence[tuple[str, int]] = ()  # of several: each with the number in the source of its first row
 
     def number(self, index: int) -> int:
         return index if self.numbers is None else self.numbers[index]
 
     def of(self, index: int, row: Mapping[str, Any]) -> str:
-        """`pairs.jsonl, row 17 (id 95)`."""
+        """`pairs.jsonl, row 17 (id 95)`; of several files, the row's own with its number there."""
+        file, number = self.name, self.number(index)
+        if self.files:
+            file, first = self.files[bisect_right(self.files, number, key=lambda each: each[1]) - 1]
+            number -= first
         name = next((name for name in ID_COLUMNS if isinstance(row.get(name), int | str)), None)
-        return f"{self.name}, row {self.number(index)}" + (f" ({name} {row[name]})" if name else "")
+        return f"{file}, row {number}" + (f" ({name} {row[name]})" if name else "")
+
+    def select(self, indices: Sequence[int]) -> Origins:
+        return replace(self, numbers=[self.number(index) for index in indices])
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,28 @@ class Source:
     dataset: Dataset
     origins: Origins
     columns: Mapping[str, str] = field(default_factory=dict)  # its own names of columns
+    weight: float = 1.0  # how many times its rows are in an epoch; at least 1
+    notes: tuple[str, ...] = ()  # what was done to it
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def select(self, indices: Sequence[int]) -> Source:
+        """Some of the rows, which keep their numbers."""
+        return replace(self, dataset=self.dataset.select(indices), origins=self.origins.select(indices))
+
+    def sample(self, count: int, seed: int) -> Source:
+        """So many of the rows, drawn by the seed, in their order."""
+        return self.select(sorted(random.Random(seed).sample(range(len(self)), count)))
+
+
+@dataclass(frozen=True)
+class RowStream:
+    """Rows that are read as they are needed, again from the start for every epoch."""
+
+    rows: Iterable[Mapping[str, Any]]
+    name: str
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

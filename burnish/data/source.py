@@ -1,25 +1,39 @@
-"""Where rows come from: files, folders, the Hugging Face Hub, or objects in memory.
+"""Where rows come from: files, folders, patterns, the Hugging Face Hub, or objects in memory.
 
 name                                    read
-rows.jsonl, .json, .csv, .tsv, .parquet the file
+rows.jsonl, .json, .csv, .tsv           the file; also compressed, rows.jsonl.gz
+rows.parquet, .arrow                    the file
+data/*.jsonl                            all files that match the pattern
 a folder                                its train / validation / test files, or what `save_to_disk` wrote
-json, csv, parquet                      `data_files`, as `datasets.load_dataset` has it
+json, csv, parquet, arrow               `data_files`, as `datasets.load_dataset` has it
 owner/dataset                           the hub
+any of these#500                        500 of its rows, drawn by the seed
 a Dataset, DatasetDict, list of rows    as it is
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
+from datasets import (
+    Dataset,
+    DatasetDict,
+    IterableDataset,
+    IterableDatasetDict,
+    concatenate_datasets,
+    load_dataset,
+    load_from_disk,
+)
 
-from burnish.data.jsonl import read_json
+from burnish.data import delimited, jsonl
+from burnish.data.files import SUFFIXES, is_data_file, is_pattern, matching, missing, one_format, suffix_of
+from burnish.data.hub import from_hub
+from burnish.data.rows import Origins, RowStream, Source
 from burnish.errors import UserError, shorten
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -32,32 +46,101 @@ def load_source(
     split: str = "train",
     data_files: DataFiles | None = None,
     cache_dir: str | None = None,
+    seed: int = 42,
 ) -> Dataset:
-    """The rows of one split. Raises `UserError` saying what was looked for, what is there, and what to do.
+    """The rows of one split, as a dataset. See `load_rows`."""
+    return load_rows(
+        name, config=config, split=split, data_files=data_files, cache_dir=cache_dir, seed=seed
+    ).dataset
 
-    `config` names one of a hub dataset's configurations; `data_files` picks files of a folder or hub dataset.
+
+def load_rows(
+    name: Any,
+    *,
+    config: str | None = None,
+    split: str = "train",
+    data_files: DataFiles | None = None,
+    columns: Mapping[str, str] | None = None,
+    cache_dir: str | None = None,
+    seed: int = 42,
+    label: str = "",
+) -> Source:
+    """The rows of one split, which know their files and numbers there.
+
+    `config` names one of a hub dataset's configurations; `data_files` picks files of a folder or hub dataset;
+    `columns` are the source's own names of columns; `seed` draws a sample (`path#500`); `label` names an
+    object in memory. Raises `UserError` saying what was looked for, what is there, and what to do.
     """
-    if not isinstance(name, str | os.PathLike):
-        return _non_empty(_from_object(name, split), shorten(type(name).__name__))
-    source = os.fspath(name)
-    if source in BUILDERS:
-        return _non_empty(_from_builder(source, data_files, split, cache_dir), source)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        found = _from_folder(path, split, data_files, cache_dir)
-    elif path.is_file():
-        found = read_files([path], cache_dir)
-    elif _looks_local(source):
-        raise _missing(path)
+    if isinstance(name, Source):
+        return name
+    if isinstance(name, str | os.PathLike):
+        place, sample = _sample_of(os.fspath(name))
+        files = _files(place, split, data_files)
+        found = (
+            _read(files, place, cache_dir) if files else _whole(place, config, split, data_files, cache_dir)
+        )
     else:
-        found = _from_hub(source, config, split, data_files, cache_dir)
-    return _non_empty(found, source)
+        sample = None
+        found = Source(_from_object(name, split), Origins(label or shorten(type(name).__name__)))
+    if not len(found):
+        raise UserError("there are no rows", where=found.origins.name, fix="check the file and the split")
+    found = replace(found, columns=dict(columns or {}))
+    return found if sample is None else _sampled(found, sample, seed)
 
 
-def _non_empty(dataset: Dataset, where: str) -> Dataset:
-    if not len(dataset):
-        raise UserError("there are no rows", where=where, fix="check the file and the split")
-    return dataset
+def load_stream(
+    name: Any,
+    *,
+    config: str | None = None,
+    split: str = "train",
+    data_files: DataFiles | None = None,
+    columns: Mapping[str, str] | None = None,
+    label: str = "",
+) -> list[RowStream]:
+    """The same rows without reading them: a stream for every file. Raises `UserError`."""
+    if isinstance(name, IterableDatasetDict):
+        name = name[_existing_split(split, list(name), "the IterableDatasetDict")]
+    if isinstance(name, IterableDataset):
+        return [RowStream(name, label or "the stream", dict(columns or {}))]
+    place, sample = _sample_of(os.fspath(name))
+    if sample is not None:
+        raise UserError(
+            f"#{sample} draws from all rows, and a stream does not know them",
+            where=place,
+            fix="leave out the sample, or dataset_streaming",
+        )
+    files = _files(place, split, data_files)
+    if files:
+        kind = BUILDERS.get(place) or one_format(files)
+        return [RowStream(_FileRows(file, kind), str(file), dict(columns or {})) for file in files]
+    if Path(place).expanduser().is_dir():
+        found: Any = _from_object(load_from_disk(place), split)
+    else:
+        splits = from_hub(place, config, data_files, streaming=True)
+        found = splits[_existing_split(split, list(splits), place)]
+    return [RowStream(found, place, dict(columns or {}))]
+
+
+# Samples: path#500
+
+
+def _sample_of(name: str) -> tuple[str, int | None]:
+    """The name without its `#500`, and the number. A file that is called so is no sample."""
+    place, _, count = name.rpartition("#")
+    if not place or not count.isdigit() or Path(name).expanduser().exists():
+        return name, None
+    if int(count) < 1:
+        raise UserError("a sample has at least one row", where=name, fix=f"write {place}#500")
+    return place, int(count)
+
+
+def _sampled(source: Source, count: int, seed: int) -> Source:
+    rows = len(source)
+    if count >= rows:
+        note = f"a sample of {count:,} was asked for, and there are {rows:,} rows: all of them are used"
+        return replace(source, notes=(*source.notes, note) if count > rows else source.notes)
+    note = f"a sample of {count:,} of {rows:,} rows, drawn by seed {seed}"
+    return replace(source.sample(count, seed), notes=(*source.notes, note))
 
 
 # Objects
@@ -70,7 +153,7 @@ def _from_object(rows: Any, split: str) -> Dataset:
         return rows[_existing_split(split, list(rows), "the DatasetDict")]
     if isinstance(rows, IterableDataset | IterableDatasetDict):
         raise UserError(
-            "streaming datasets are not supported: rows are prepared once, before training",
+            "these rows are a stream, and here all of them are needed at once",
             fix="load the dataset without streaming=True, or Dataset.from_list(list(stream.take(n)))",
         )
     if isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows):
@@ -91,53 +174,98 @@ def _existing_split(split: str, splits: list[str], where: str) -> str:
 
 # Files
 
+Reader = Callable[[Sequence[Path], str | None], tuple[Dataset, list[int]]]
+"""Files, and a folder for the cache, to their rows and how many each file has."""
 
-def _by_builder(builder: str, **options: Any) -> Callable[[Sequence[Path], str | None], Dataset]:
-    def read(paths: Sequence[Path], cache_dir: str | None) -> Dataset:
-        files = [str(path) for path in paths]
+
+def _by_builder(builder: str) -> Reader:
+    def read(paths: Sequence[Path], cache_dir: str | None) -> tuple[Dataset, list[int]]:
+        parts = [_built(builder, path, cache_dir) for path in paths]
         try:
-            return load_dataset(builder, data_files=files, split="train", cache_dir=cache_dir, **options)
-        except Exception as error:  # the cause is a parser's, wrapped twice
-            cause = error.__cause__ or error
-            reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-            raise UserError(f"cannot be read as {builder}: {reason}", where=", ".join(files)) from error
+            return concatenate_datasets(parts), [len(part) for part in parts]
+        except ValueError as error:
+            raise UserError(
+                f"files with columns of different types: {error}",
+                where=", ".join(map(str, paths)),
+                fix="give them the same columns, or name them apart: --dataset_name a.parquet b.parquet",
+            ) from error
 
     return read
 
 
-READERS: dict[str, Callable[[Sequence[Path], str | None], Dataset]] = {
-    ".jsonl": read_json,
-    ".ndjson": read_json,
-    ".json": read_json,
-    ".csv": _by_builder("csv", keep_default_na=False),  # "NA" and "null" are words
-    ".tsv": _by_builder("csv", keep_default_na=False, sep="\t"),
-    ".parquet": _by_builder("parquet"),
-}
-"""File formats, by suffix."""
+def _built(builder: str, path: Path, cache_dir: str | None, streaming: bool = False) -> Any:
+    try:
+        return load_dataset(
+            builder, data_files=[str(path)], split="train", cache_dir=cache_dir, streaming=streaming
+        )
+    except Exception as error:  # the cause is a parser's, wrapped twice
+        cause = error.__cause__ or error
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise UserError(f"cannot be read as {builder}: {reason}", where=str(path)) from error
 
-BUILDERS = {"json": ".jsonl", "csv": ".csv", "parquet": ".parquet"}
+
+READERS: dict[str, Reader] = {
+    ".jsonl": jsonl.read_json,
+    ".ndjson": jsonl.read_json,
+    ".json": jsonl.read_json,
+    ".csv": delimited.read_delimited,
+    ".tsv": delimited.read_delimited,
+    ".parquet": _by_builder("parquet"),
+    ".arrow": _by_builder("arrow"),
+}
+"""Readers of file formats, by suffix."""
+assert READERS.keys() == set(SUFFIXES)
+
+ROWS: dict[str, Callable[[Path], Iterator[Mapping[str, Any]]]] = {
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), jsonl.rows_of),
+    **dict.fromkeys((".csv", ".tsv"), delimited.rows_of),
+}
+"""Those of the formats that are read row by row."""
+
+BUILDERS = {"json": ".jsonl", "csv": ".csv", "parquet": ".parquet", "arrow": ".arrow"}
 """Names that `datasets.load_dataset` gives to formats; they come with `data_files`."""
 
 
-def read_files(paths: Sequence[Path], cache_dir: str | None = None, suffix: str | None = None) -> Dataset:
-    """Files of one format, one after the other."""
-    suffixes = {suffix or path.suffix.lower() for path in paths}
-    if len(suffixes) > 1:
-        raise UserError(f"files of several formats: {', '.join(map(str, paths))}", fix="give one of them")
-    (found,) = suffixes
-    if found not in READERS:
-        raise UserError(
-            f"unknown file format {found!r}", where=str(paths[0]), fix=f"use one of {', '.join(READERS)}"
-        )
-    return READERS[found](paths, cache_dir)
+def _read(files: list[Path], place: str, cache_dir: str | None) -> Source:
+    kind = BUILDERS.get(place) or one_format(files)
+    dataset, counts = READERS[kind](files, cache_dir)
+    if len(files) == 1:
+        return Source(dataset, Origins(str(files[0])))
+    firsts = [sum(counts[:index]) for index in range(len(files))]
+    names = [str(file) for file in files]
+    return Source(dataset, Origins(place, files=tuple(zip(names, firsts, strict=True))))
 
 
-def _from_builder(builder: str, data_files: DataFiles | None, split: str, cache_dir: str | None) -> Dataset:
-    if not data_files:
-        raise UserError(
-            f"'{builder}' names a format, not a file", fix="add data_files=, or give the file itself"
-        )
-    return read_files(_chosen_files(Path(), data_files, split), cache_dir, BUILDERS[builder])
+class _FileRows:
+    """The rows of one file, read anew every time they are asked for."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path, self.kind = path, kind
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        if self.kind in ROWS:
+            return ROWS[self.kind](self.path)
+        return iter(_built(self.kind.removeprefix("."), self.path, None, streaming=True))
+
+
+def _files(source: str, split: str, data_files: DataFiles | None) -> list[Path]:
+    """The files that a name means; none, where it is of the hub or was saved by `save_to_disk`."""
+    if source in BUILDERS:
+        if not data_files:
+            raise UserError(
+                f"'{source}' names a format, not a file", fix="add data_files=, or give the file itself"
+            )
+        return _chosen_files(Path(), data_files, split)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _files_of_folder(path, split, data_files)
+    if path.is_file():
+        return [path]
+    if is_pattern(source):
+        return matching(path)
+    if _looks_local(source):
+        raise missing(path)
+    return []
 
 
 def _chosen_files(folder: Path, data_files: DataFiles, split: str) -> list[Path]:
@@ -148,12 +276,9 @@ def _chosen_files(folder: Path, data_files: DataFiles, split: str) -> list[Path]
     paths = []
     for pattern in patterns:
         path = folder / Path(pattern).expanduser()
-        matches = (
-            [path] if path.is_file() else sorted(path.parent.glob(path.name)) if "*" in path.name else []
-        )
-        if not matches:
-            raise _missing(path)
-        paths += matches
+        if not path.is_file() and not is_pattern(pattern):
+            raise missing(path)
+        paths += [path] if path.is_file() else matching(path)
     return paths
 
 
@@ -161,27 +286,12 @@ def _looks_local(source: str) -> bool:
     """Whether a name that does not exist was meant as a path: it is no hub id, or ends like a file."""
     return (
         not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source)
-        or Path(source).suffix.lower() in READERS
+        or suffix_of(Path(source)) in SUFFIXES
         or source[0] == "."
     )
 
 
-def _missing(path: Path) -> UserError:
-    parent = path.parent
-    while not parent.is_dir():
-        parent = parent.parent
-    names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
-    wanted = path.relative_to(parent).parts[0]
-    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    data = [name for name in names if Path(name).suffix.lower() in READERS][:5]
-    near = close or data
-    hint = f"; {parent} has {', '.join(near)}" if near else f"; {parent} has no data files"
-    return UserError(
-        f"no such file or folder{hint}", where=str(path), fix="check the path (and the working directory)"
-    )
-
-
-# Folders
+# Folders and the hub
 
 SPLIT_WORDS = {
     "train": ("train", "training"),
@@ -191,20 +301,31 @@ SPLIT_WORDS = {
 """How file names say which split they hold: `rows_val.jsonl`, `test-00000.parquet`."""
 
 
-def _from_folder(folder: Path, split: str, data_files: DataFiles | None, cache_dir: str | None) -> Dataset:
+def _whole(
+    place: str, config: str | None, split: str, data_files: DataFiles | None, cache_dir: str | None
+) -> Source:
+    """What is no file: a folder that `save_to_disk` wrote, or a dataset of the hub."""
+    path = Path(place).expanduser()
+    if path.is_dir():
+        return Source(_from_object(load_from_disk(str(path)), split), Origins(place))
+    splits = from_hub(place, config, data_files, cache_dir)
+    return Source(splits[_existing_split(split, list(splits), place)], Origins(place))
+
+
+def _files_of_folder(folder: Path, split: str, data_files: DataFiles | None) -> list[Path]:
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-        return _from_object(load_from_disk(str(folder)), split)
+        return []
     if data_files:
-        return read_files(_chosen_files(folder, data_files, split), cache_dir)
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in READERS and path.is_file()]
+        return _chosen_files(folder, data_files, split)
+    files = [path for path in sorted(folder.rglob("*")) if is_data_file(path)]
     if not files:
         raise UserError(
-            "the folder has no data files", where=str(folder), fix=f"add {' or '.join(READERS)} files"
+            "the folder has no data files", where=str(folder), fix=f"add {' or '.join(SUFFIXES)} files"
         )
     splits: dict[str, list[Path]] = {}
     for path in files:
         splits.setdefault(_split_of(path.relative_to(folder)), []).append(path)
-    return read_files(splits[_existing_split(split, list(splits), str(folder))], cache_dir)
+    return splits[_existing_split(split, list(splits), str(folder))]
 
 
 def _split_of(path: Path) -> str:
@@ -215,46 +336,3 @@ def _split_of(path: Path) -> str:
             if any(word in names for word in words):
                 return split
     return "train"
-
-
-# The hub
-
-HUB_TIMEOUT = 5.0
-"""Seconds to wait for the hub's answer before giving up."""
-
-
-def _from_hub(
-    name: str, config: str | None, split: str, data_files: DataFiles | None, cache_dir: str | None
-) -> Dataset:
-    _check_hub(name)
-    try:
-        found = load_dataset(name, config, split=None, data_files=data_files, cache_dir=cache_dir)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"cannot be loaded from the hub: {reason}", where=name) from error
-    return found[_existing_split(split, list(found), name)]
-
-
-def _check_hub(name: str) -> None:
-    """Ask the hub for the dataset once, with a short timeout: `load_dataset` retries for minutes."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if constants.HF_HUB_OFFLINE:
-        return
-    try:
-        HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
-    except HfHubHTTPError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"the hub has no dataset of that name for you ({reason})",
-            where=name,
-            fix="check the name, log in with `hf auth login` if it is private, or give a local file",
-        ) from None
-    except Exception as error:  # whatever the transport raises
-        raise UserError(
-            f"no file or folder of that name, and {constants.ENDPOINT} cannot be reached ({error})",
-            where=name,
-            fix="give a local .jsonl, .json, .csv or .parquet file or a folder; or set HF_HUB_OFFLINE=1 "
-            "to use a dataset that was downloaded before",
-        ) from None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import json
 
 import datasets
+import pyarrow as pa
 import pytest
 from datasets import Dataset, DatasetDict
 
-from burnish.data.source import load_source
+from burnish.data.formats import UNPAIRED
+from burnish.data.source import load_rows, load_source, load_stream
 from burnish.errors import UserError
 
 
@@ -81,6 +84,106 @@ def test_parquet(tmp_path):
     assert load_source(tmp_path / "rows.parquet").to_list() == [{"text": "a"}]
 
 
+def test_cells_of_a_csv_file_are_text_as_written(tmp_path):
+    path = tmp_path / "rows.tsv"
+    path.write_text('id\tprompt\n007\t1.0\n8\t"two\n""lines"""\n', encoding="utf-8-sig")
+    assert load_source(str(path)).to_list() == [
+        {"id": "007", "prompt": "1.0"},
+        {"id": "8", "prompt": 'two\n"lines"'},
+    ]
+
+
+def test_labels_of_a_csv_file_are_read_as_numbers(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("prompt,completion,label\n2+2,4,True\n2+2,5,0\n")
+    read = [UNPAIRED(row) for row in load_source(path)]
+    assert [(example.completions, example.columns["label"]) for example in read] == [(("4",), 1), (("5",), 0)]
+
+
+@pytest.mark.parametrize("layout", ["stream", "file"])
+def test_arrow(tmp_path, layout):
+    table = pa.table({"text": ["a", "b"]})
+    new = {"stream": pa.ipc.new_stream, "file": pa.ipc.new_file}[layout]
+    with new(str(tmp_path / "rows.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    assert load_source(tmp_path / "rows.arrow").to_list() == [{"text": "a"}, {"text": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl.gz", '{"text": "a"}\n{"text": "b"}\n'),
+        ("rows.json.gz", '[{"text": "a"}, {"text": "b"}]'),
+        ("rows.csv.gz", "text\na\nb\n"),
+        ("rows.tsv.gz", "text\na\nb\n"),
+    ],
+)
+def test_gzip_of_a_text_format(tmp_path, name, content):
+    (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+    assert load_source(tmp_path / name)["text"][:] == ["a", "b"]
+    assert load_source(tmp_path)["text"][:] == ["a", "b"]
+
+
+def test_a_pattern_names_files_whose_rows_know_where_they_are(tmp_path):
+    write(tmp_path / "b.jsonl", {"text": "3", "n": 1.5})
+    write(tmp_path / "a.jsonl", {"text": "1", "id": "x"}, {"text": "2"})
+    (tmp_path / "aa.jsonl").write_text("")
+    source = load_rows(str(tmp_path / "*.jsonl"))
+    assert source.dataset["text"][:] == ["1", "2", "3"]
+    assert [source.origins.of(i, row) for i, row in enumerate(source.dataset)] == [
+        f"{tmp_path}/a.jsonl, row 0 (id x)",
+        f"{tmp_path}/a.jsonl, row 1",
+        f"{tmp_path}/b.jsonl, row 0",
+    ]
+    last = source.select([2])
+    assert last.origins.of(0, {}) == f"{tmp_path}/b.jsonl, row 0" and last.origins.number(0) == 2
+
+
+def test_parquet_files_of_a_pattern(tmp_path):
+    Dataset.from_list([{"text": "a"}]).to_parquet(str(tmp_path / "a.parquet"))
+    Dataset.from_list([{"text": "b", "n": 1}]).to_parquet(str(tmp_path / "b.parquet"))
+    source = load_rows(str(tmp_path / "*.parquet"))
+    assert source.dataset.to_list() == [{"text": "a", "n": None}, {"text": "b", "n": 1}]
+    assert source.origins.of(1, {}) == f"{tmp_path}/b.parquet, row 0"
+
+
+def test_a_sample_is_the_seeds_and_keeps_order_and_numbers(tmp_path):
+    path = write(tmp_path / "rows.jsonl", *({"text": str(n)} for n in range(100)))
+    source = load_rows(f"{path}#10", seed=1)
+    numbers = [int(text) for text in source.dataset["text"]]
+    assert len(numbers) == 10 and numbers == sorted(set(numbers))
+    assert [source.origins.number(index) for index in range(10)] == numbers
+    assert load_source(f"{path}#10", seed=1)["text"][:] == source.dataset["text"][:]
+    assert load_source(f"{path}#10", seed=2)["text"][:] != source.dataset["text"][:]
+    assert source.notes == ("a sample of 10 of 100 rows, drawn by seed 1",)
+
+
+def test_a_sample_of_more_than_there_are_is_all_and_says_so(tmp_path):
+    path = write(tmp_path / "rows.jsonl", {"text": "a"}, {"text": "b"})
+    source = load_rows(f"{path}#500")
+    assert len(source) == 2 and "500 was asked for, and there are 2 rows" in source.notes[0]
+    assert load_rows(f"{path}#2").notes == ()
+
+
+def test_a_file_may_have_a_number_sign_in_its_name(tmp_path):
+    path = write(tmp_path / "rows#7", {"text": "a"})
+    assert refusal(path).startswith(f"{path}: unknown file format")  # read as a file, not as a sample
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv.gz", "rows.parquet"])
+def test_a_stream_of_a_file_starts_anew_every_time(tmp_path, name):
+    path = tmp_path / name
+    if name == "rows.parquet":
+        Dataset.from_list([{"text": "a"}, {"text": "b"}]).to_parquet(str(path))
+    elif name == "rows.jsonl":
+        write(path, {"text": "a"}, {"text": "b"})
+    else:
+        path.write_bytes(gzip.compress(b"text\na\nb\n"))
+    (stream,) = load_stream(path)
+    assert [list(stream.rows) for _ in range(2)] == [[{"text": "a"}, {"text": "b"}]] * 2
+    assert stream.name == str(path)
+
+
 def test_folder_with_splits(tmp_path):
     write(tmp_path / "a_train.jsonl", {"text": "1"})
     write(tmp_path / "b_train.jsonl", {"text": "2", "more": 1})
@@ -111,6 +214,41 @@ def test_objects():
 
 
 # What cannot
+
+
+def test_a_pattern_that_matches_nothing_names_what_is_near(tmp_path):
+    write(tmp_path / "train.jsonl", {"text": "a"})
+    assert refusal(tmp_path / "tran*.csv").startswith(
+        f"{tmp_path}/tran*.csv: no file matches this pattern; {tmp_path} has train.jsonl\n"
+    )
+
+
+def test_gzip_that_was_cut_off(tmp_path):
+    whole = gzip.compress(b'{"text": "a"}\n' * 1000)
+    (tmp_path / "rows.jsonl.gz").write_bytes(whole[:-20])
+    assert refusal(tmp_path / "rows.jsonl.gz").startswith(f"{tmp_path}/rows.jsonl.gz: cannot be unpacked: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n1,2,3\n", "line 3: 3 cells, and the header has 2 columns (a, b)"),
+        ("a,a\n1,2\n", "line 1: two columns are named 'a'"),
+        ('a,b\n"1"x,2\n', "line 2: not CSV: "),
+        ("a,b\n", "the file has no rows"),
+    ],
+)
+def test_broken_csv_names_the_line(tmp_path, content, message):
+    (tmp_path / "rows.csv").write_text(content)
+    assert message in refusal(tmp_path / "rows.csv") and refusal(tmp_path / "rows.csv").startswith(
+        str(tmp_path)
+    )
+
+
+def test_a_sample_of_a_stream_is_refused(tmp_path):
+    path = write(tmp_path / "rows.jsonl", {"text": "a"})
+    with pytest.raises(UserError, match="#5 draws from all rows"):
+        load_stream(f"{path}#5")
 
 
 def test_missing_file_names_the_nearest(tmp_path):
@@ -187,9 +325,9 @@ def test_unreadable_parquet(tmp_path):
     )
 
 
-def test_streams_are_refused():
+def test_a_stream_is_refused_where_all_rows_are_needed():
     stream = Dataset.from_list([{"text": "a"}]).to_iterable_dataset()
-    assert refusal(stream).startswith("streaming datasets are not supported")
+    assert refusal(stream).startswith("these rows are a stream")
 
 
 def test_hub_without_network_says_what_was_tried(monkeypatch):
