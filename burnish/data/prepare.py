@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,9 +57,10 @@ def prepare(
         raise UserError("there are no rows", where=name, fix="check the file, the split and your filters")
     options = replace(options, columns={**options.columns, **source.columns})
     reader = RowReader(read_row, options)
-    recognition = _recognised(source, reader)
+    recognition = recognised(dataset[0], reader, name)
+    pass_ = Pass(source.origins, reader, tokenizer, recognition.carried if recognition else ())
     outcome = dataset.map(
-        Pass(source.origins, reader, tokenizer, recognition.carried if recognition else ()),
+        pass_,
         batched=True,
         with_indices=True,
         batch_size=options.batch_size,
@@ -68,46 +69,47 @@ def prepare(
         new_fingerprint=_fingerprint(source, read_row, tokenizer, options),
         desc=f"Preparing {name}",
     )
-    report = _report(outcome, name, str(recognition or ""))
-    _apply_policy(report, source, reader, tokenizer)
+    columns = outcome.with_format("arrow").select_columns(["row", *OUTCOME])[:]
+    report = report_of(columns, name, recognition, source.notes)
+    apply_policy(report, options, lambda index: pass_.fault_of(dataset[index], index))
+    refuse_nothing_kept(report)
     return Prepared(_kept(outcome), report)
 
 
-def _recognised(source: Source, reader: RowReader) -> Recognition | None:
+def recognised(first: Mapping[str, Any], reader: RowReader, name: str) -> Recognition | None:
+    """What rows are taken for, by the first of them. Raises `UserError`."""
     try:
-        return reader.recognise(source.dataset[0])
+        return reader.recognise(first)
     except UserError as error:
-        raise error.at(source.origins.name) from error.__cause__
+        raise error.at(name) from error.__cause__
 
 
-def _apply_policy(report: PreparationReport, source: Source, reader: RowReader, tokenizer: Any) -> None:
-    """Stop at rows that cannot be read, or at more of them than may be skipped, or where none is left."""
-    options, bad = reader.options, sum(tally.count for tally in report.faults.values())
-    budget = options.bad_row_budget * (len(source.dataset) if options.bad_row_budget < 1 else 1)
+def apply_policy(
+    report: PreparationReport,
+    options: PreparationOptions,
+    fault_of: Callable[[int], UserError],
+    rows: int | None = None,
+) -> None:
+    """Stop at rows that cannot be read, or at more of them than may be skipped of `rows` (those read).
+
+    `fault_of` says what is wrong with the row of an index: the pass keeps reasons only.
+    """
+    bad = sum(tally.count for tally in report.faults.values())
+    budget = options.bad_row_budget * ((rows or report.read) if options.bad_row_budget < 1 else 1)
     if bad and (options.on_bad_row == "stop" or bad > budget):
         first = min(tally.first for tally in report.faults.values())
-        raise _with_others(_fault_of(first, source, reader, tokenizer), report, options, bad)
+        raise _with_others(fault_of(first), report, options, bad)
+
+
+def refuse_nothing_kept(report: PreparationReport) -> None:
+    """Stop where no row is left."""
     if not report.kept:
         reasons = "; ".join(f"{reason}: {tally}" for reason, tally in report.dropped.items())
         raise UserError(
             f"none of the {report.read} rows can be trained: {reasons}",
-            where=source.origins.name,
+            where=report.name,
             fix=_fix(reasons),
         )
-
-
-def _fault_of(index: int, source: Source, reader: RowReader, tokenizer: Any) -> UserError:
-    """What is wrong with a row, found out once more: the pass keeps reasons only."""
-    pass_ = Pass(source.origins, reader, tokenizer)
-    (found,) = pass_.made_of([source.dataset[index]], [index])
-    if not isinstance(found, UserError):
-        try:
-            for example in found:
-                fit(example, reader.options)
-        except UserError as error:
-            return error.at(found[0].origin)
-    assert isinstance(found, UserError)
-    return found
 
 
 def _with_others(
@@ -186,6 +188,18 @@ class Pass:
             e.at(origin) if isinstance(e, UserError) else e for e, origin in zip(found, origins, strict=True)
         ]
 
+    def fault_of(self, row: dict[str, Any], index: int) -> UserError:
+        """What is wrong with a row that cannot be read."""
+        (found,) = self.made_of([row], [index])
+        if not isinstance(found, UserError):
+            try:
+                for example in found:
+                    fit(example, self.reader.options)
+            except UserError as error:
+                return error.at(found[0].origin)
+        assert isinstance(found, UserError)
+        return found
+
     def _read(self, row: dict[str, Any], index: int, origin: str) -> Example | TokenizedExample | UserError:
         try:
             return replace(self.reader(row), row=self.origins.number(index), origin=origin)
@@ -243,8 +257,10 @@ def _table(rows: list[dict[str, Any]], carried: tuple[str, ...]) -> pa.Table:
     )
 
 
-def _report(outcome: Dataset, name: str, recognised: str) -> PreparationReport:
-    columns = outcome.with_format("arrow").select_columns(["row", *OUTCOME])[:]
+def report_of(
+    columns: pa.Table, name: str, recognition: Recognition | None, notes: Sequence[str] = ()
+) -> PreparationReport:
+    """What became of rows, counted from the outcome of the pass: its `row` and the columns of `OUTCOME`."""
     kept = columns.filter(pc.equal(columns["dropped"], ""))
     faulty = pc.field("fault")
 
@@ -253,7 +269,8 @@ def _report(outcome: Dataset, name: str, recognised: str) -> PreparationReport:
 
     return PreparationReport(
         name=name,
-        format=recognised,
+        format=str(recognition or ""),
+        notes=[*notes, *_notes(recognition)],
         read=pc.count_distinct(columns["index"]).as_py(),
         kept=pc.count_distinct(kept["index"]).as_py(),
         examples=len(kept),
@@ -265,6 +282,16 @@ def _report(outcome: Dataset, name: str, recognised: str) -> PreparationReport:
         trained_tokens=total("scored"),
         longest=pc.max(kept["length"]).as_py() or 0,
     )
+
+
+def _notes(recognition: Recognition | None) -> list[str]:
+    """What a person should know of how rows are taken."""
+    if recognition and recognition.family == "language" and "label" in recognition.unused:
+        return [
+            "the column 'label' is not used: completions that it calls bad are trained like the others; "
+            "filter them out"
+        ]
+    return []
 
 
 def _tallies(columns: pa.Table, reason_column: str) -> dict[str, Tally]:

@@ -28,6 +28,7 @@ class PreparationReport:
 
     name: str = "dataset"
     format: str = ""  # what the columns were taken for
+    notes: list[str] = field(default_factory=list)  # what was done to the source, and what to know of it
     read: int = 0
     kept: int = 0
     examples: int = 0  # more than rows kept, where rows are split
@@ -43,6 +44,21 @@ class PreparationReport:
     def dropped_rows(self) -> int:
         return sum(tally.count for tally in self.dropped.values())
 
+    def add(self, later: PreparationReport) -> None:
+        """Count the rows that `later` reports, which come after these."""
+        for name in ("read", "kept", "examples", "truncated", "tokens", "trained_tokens"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.longest = max(self.longest, later.longest)
+        for own, others in (
+            (self.dropped, later.dropped),
+            (self.faults, later.faults),
+            (self.warnings, later.warnings),
+        ):
+            for reason, tally in others.items():
+                known = own.setdefault(reason, Tally(first=tally.first))
+                known.count += tally.count
+                known.rows += tally.rows[: SHOWN_ROWS - len(known.rows)]
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -55,4 +71,5 @@ class PreparationReport:
         ]
         lines += [f"  dropped, {reason}: {tally}" for reason, tally in self.dropped.items()]
         lines += [f"  warning, {reason}: {tally}" for reason, tally in self.warnings.items()]
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
