@@ -35,7 +35,7 @@ def encode(tokenizer: Any, texts: Sequence[str], *, add_special_tokens: bool, al
     if not tokenizer.is_fast:
         return [_encode_slow(tokenizer, text, add_special_tokens) for text in texts]
     encodings = _encode_fast(tokenizer, list(texts), add_special_tokens, aligned)
-    return [_single_bos(tokenizer, e.ids, _ends(e.offsets) if aligned else []) for e in encodings]
+    return [with_places(tokenizer, e.ids, e.offsets if aligned else []) for e in encodings]
 
 
 def _encode_fast(tokenizer: Any, texts: list[str], add_special_tokens: bool, aligned: bool) -> list[Any]:
@@ -51,12 +51,9 @@ def _encode_fast(tokenizer: Any, texts: list[str], add_special_tokens: bool, ali
     return run(texts, add_special_tokens=add_special_tokens)
 
 
-def _ends(offsets: list[tuple[int, int]]) -> list[int]:
-    """The end of every token in characters. Special tokens that stand for no character are at (0, 0)."""
-    return list(accumulate((end for _, end in offsets), max))
-
-
-def _single_bos(tokenizer: Any, ids: list[int], ends: list[int]) -> Encoded:
+def with_places(tokenizer: Any, ids: list[int], offsets: list[tuple[int, int]]) -> Encoded:
+    """Token ids with the characters where they end; of several BOS tokens at the beginning, one stays."""
+    ends = list(accumulate((end for _, end in offsets), max))  # tokens that stand for no character: (0, 0)
     bos = tokenizer.bos_token_id
     extra = 0
     while bos is not None and ids[extra : extra + 2] == [bos, bos]:

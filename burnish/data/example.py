@@ -56,6 +56,8 @@ class TokenizedExample:
     columns: dict[str, Any] = field(default_factory=dict)
     row: int = -1
     origin: str = ""  # where the row comes from, for messages: `pairs.jsonl, row 17 (id 95)`
+    warning: str = ""  # what looks wrong, for the report
+    dropped: str = ""  # why it is not trained, where its text says so
 
     @property
     def length(self) -> int:

@@ -14,16 +14,21 @@ with a placeholder in the turn, shows what surrounds it. If neither settles it, 
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from burnish.data.encode import common_prefix
 from burnish.data.example import Message
+from burnish.data.messages import REASONING_KEYS
 from burnish.data.render import Render
 from burnish.errors import UserError, shorten
 
 PLACEHOLDER = "\N{WHITE SQUARE}completion\N{WHITE SQUARE}"
+QUESTION: Message = {"role": "user", "content": "?"}
 
 
 @dataclass(frozen=True)
@@ -35,21 +40,39 @@ class Conversation:
 
     @cached_property
     def text(self) -> str:
-        """The rendered chat. Raises `UserError` if the template leaves out what a message says."""
+        """The rendered chat. Raises `UserError` if the template leaves out what a message says.
+
+        Reasoning may be missing: see `abridges`.
+        """
         text = self.render(self.messages, False)
         for turn, message in enumerate(self.messages):
-            content = message.get("content")
-            if isinstance(content, str) and content.rpartition(END_OF_REASONING)[2].strip() not in text:
-                raise UserError(
-                    f"the chat template leaves out message {turn} ({message['role']}): {shorten(content)}",
-                    fix="use a template that writes this role and string contents, or remove the message",
-                )
+            for said in _said(message):
+                if not _writes(text, said):
+                    raise UserError(
+                        f"the chat template leaves out message {turn} ({message['role']}): {shorten(said)}",
+                        fix="use a template that writes this role and what it says, or remove the message",
+                        reason=f"the chat template leaves out what the {message['role']} says",
+                    )
         return text
 
-    def assistant_turns(self) -> list[tuple[int, int]]:
-        """`[start, stop)` of every assistant turn: without its generation prompt, with its end."""
-        turns = [i for i, message in enumerate(self.messages) if message["role"] == "assistant"]
-        return [(self.start(i), self.stop(i)) for i in turns]
+    def turns_of(self, role: str, first: int = 0) -> list[int]:
+        """The places of a role's messages, from message `first` on."""
+        return [turn for turn in range(first, len(self.messages)) if self.messages[turn]["role"] == role]
+
+    def cut_after(self, turn: int) -> Conversation:
+        return Conversation(self.messages[: turn + 1], self.render)
+
+    def abridges(self, turn: int) -> bool:
+        """Whether the rendering lacks the reasoning of message `turn`."""
+        reasoning = _reasoning(self.messages[turn])
+        if not reasoning:
+            return False
+        start, stop = self.span(turn)
+        return not _writes(self.text[start:stop], reasoning)
+
+    def span(self, turn: int) -> tuple[int, int]:
+        """`[start, stop)` of message `turn` as the model writes it, with its end-of-turn token."""
+        return self.start(turn), self.stop(turn)
 
     def start(self, turn: int) -> int:
         """Where the model begins to write message `turn`: after the generation prompt."""
@@ -57,11 +80,31 @@ class Conversation:
         return self._start_by_surroundings(turn) if found is None else found
 
     def stop(self, turn: int) -> int:
-        """Where message `turn` ends, its end-of-turn token included."""
+        """Where message `turn` ends, its end-of-turn token included.
+
+        Where the template has none, the model ends a turn by beginning the next one (`<|user|>`, in GLM), so
+        the marker after the turn is its end. Nothing ends the last turn of such a chat.
+        """
         if turn == len(self.messages) - 1:
             return len(self.text)
         before = self.render(self.messages[: turn + 1], False)
-        return len(before) if self.text.startswith(before) else self._stop_by_surroundings(turn)
+        stop = len(before) if self.text.startswith(before) else self._stop_by_surroundings(turn)
+        marker = MARKER.match(self.text, stop)
+        return marker.end() if marker and self._unended(turn, stop) else stop
+
+    @property
+    def unended(self) -> bool:
+        """Whether the text stops with the last message's content, and the template has no end for it."""
+        return bool(self.messages) and self._unended(len(self.messages) - 1, len(self.text))
+
+    def _unended(self, turn: int, stop: int) -> bool:
+        content = self.messages[turn].get("content", "").strip()
+        if content and "tool_calls" not in self.messages[turn]:
+            return self.text.endswith(content, 0, stop)
+        try:
+            return self.render([QUESTION, self._placeholder(turn)], False).endswith(PLACEHOLDER)
+        except UserError:
+            return False
 
     # Beginnings of the chat
 
@@ -82,12 +125,22 @@ class Conversation:
 
     def _start_by_surroundings(self, turn: int) -> int:
         head, _ = self._surroundings(turn)
-        prompt = self._generation_prompt(turn)
-        start = head.rfind(prompt) + len(prompt) if prompt and prompt in head else len(head)
+        start = len(head) - self._opening(turn, head)
         if self.text[:start] != head[:start]:
             at = common_prefix(self.text, head)
             raise self._unsettled(turn, "starts", head[at:], self.text[at:])
         return start
+
+    def _opening(self, turn: int, head: str) -> int:
+        """How much of `head`, the text before the placeholder, the model writes: the beginning of a call."""
+        if turn == 0:  # nothing opens a first message: what would, after a question?
+            return Conversation([QUESTION, self.messages[0]], self.render)._opening(1, head)
+        opened = self.render(self.messages[:turn], True)
+        alone, _ = self._alone(turn)
+        if alone.startswith(opened) and head.endswith(alone[len(opened) :]):
+            return len(alone) - len(opened)
+        prompt = self._generation_prompt(turn)
+        return len(head) - head.rfind(prompt) - len(prompt) if prompt and prompt in head else 0
 
     def _stop_by_surroundings(self, turn: int) -> int:
         _, tail = self._surroundings(turn)
@@ -95,22 +148,44 @@ class Conversation:
             at = common_prefix(self.text[::-1], tail[::-1])
             raise self._unsettled(turn, "stops", tail[: len(tail) - at], self.text[: len(self.text) - at])
         content_stop = len(self.text) - len(tail)
-        alone = self.render([*self.messages[:turn], self._placeholder(turn)], False)
-        return content_stop + _end_of_turn(alone.rpartition(PLACEHOLDER)[2], tail)
+        _, ending = self._alone(turn)
+        return content_stop + _end_of_turn(ending, tail)
 
     def _surroundings(self, turn: int) -> tuple[str, str]:
-        """The text before and after the content of message `turn`, from the chat with a placeholder there."""
-        messages = [*self.messages[:turn], self._placeholder(turn), *self.messages[turn + 1 :]]
-        pieces = self.render(messages, False).split(PLACEHOLDER)
+        """The text before and after a placeholder in message `turn`, in the whole chat."""
+        return self._around(turn, self.messages[turn + 1 :])
+
+    def _alone(self, turn: int) -> tuple[str, str]:
+        """The same in the chat that ends with this message."""
+        return self._around(turn, [])
+
+    def _around(self, turn: int, after: list[Message]) -> tuple[str, str]:
+        pieces = self.render([*self.messages[:turn], self._placeholder(turn), *after], False).split(
+            PLACEHOLDER
+        )
+        if len(pieces) == 1 and "tool_calls" in self.messages[turn]:  # templates may write calls only
+            named = self._placeholder_call(turn)
+            pieces = self.render([*self.messages[:turn], named, *after], False).split(PLACEHOLDER)
         if len(pieces) != 2:
             raise UserError(
                 f"the chat template writes message {turn} {len(pieces) - 1} times",
                 fix="use a chat template that writes every assistant message once",
+                reason="the chat template writes a message more or less than once",
             )
         return pieces[0], pieces[1]
 
     def _placeholder(self, turn: int) -> Message:
-        return {"role": self.messages[turn]["role"], "content": PLACEHOLDER}
+        """Message `turn` with another content and no reasoning."""
+        rest = {k: v for k, v in self.messages[turn].items() if k not in REASONING_KEYS}
+        return {**rest, "content": PLACEHOLDER}
+
+    def _placeholder_call(self, turn: int) -> Message:
+        """Message `turn` with another name in its first call."""
+        rest = {k: v for k, v in self.messages[turn].items() if k not in REASONING_KEYS}
+        first, *others = rest["tool_calls"]
+        function = {**first.get("function", first), "name": PLACEHOLDER}
+        call = {**first, "function": function} if "function" in first else function
+        return {**rest, "tool_calls": [call, *others]}
 
     def _generation_prompt(self, turn: int) -> str:
         if turn == 0:
@@ -125,7 +200,50 @@ class Conversation:
             f"cannot tell where message {turn} {edge}: alone the chat template writes {expected[:TAIL]!r} "
             f"there, in the whole chat {found[:TAIL]!r}",
             fix="use a chat template that writes a turn the same way whatever surrounds it",
+            reason=f"cannot tell where a message {edge}",
         )
+
+
+# What a message says
+
+END_OF_REASONING = "</think>"
+
+
+def _said(message: Message) -> Iterator[str]:
+    """What must stand in a rendered chat: content, and calls with their texts."""
+    content = message.get("content", "")
+    if END_OF_REASONING in content and message["role"] == "assistant":
+        content = content.rpartition(END_OF_REASONING)[2]
+    yield content
+    for call in message.get("tool_calls", ()):
+        function = call.get("function", call)
+        yield function["name"]
+        yield from _texts(function.get("arguments"))
+
+
+def _texts(arguments: Any) -> Iterator[str]:
+    if isinstance(arguments, str):
+        yield arguments
+    elif isinstance(arguments, dict | list):
+        for item in arguments.values() if isinstance(arguments, dict) else arguments:
+            yield from _texts(item)
+
+
+def _reasoning(message: Message) -> str:
+    """What the model thinks before it answers, from its own key or from the content."""
+    if reasoning := message.get(REASONING_KEYS[0]):
+        return reasoning
+    thoughts, end, _ = message.get("content", "").rpartition(END_OF_REASONING)
+    return thoughts.strip().removeprefix("<think>") if end else ""
+
+
+def _writes(text: str, said: str) -> bool:
+    """Whether a text has what is said, as it is or within JSON."""
+    said = said.strip()
+    return said in text or any(json.dumps(said, ensure_ascii=e)[1:-1] in text for e in (False, True))
+
+
+# The ends of turns
 
 
 def _end_of_turn(alone: str, tail: str) -> int:
@@ -155,4 +273,3 @@ TAIL = 40
 
 CLOSING = frozenset(">]")
 MARKER = re.compile(r"<[^<>\s]+>")
-END_OF_REASONING = "</think>"

@@ -12,16 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from burnish.data.control import WARNING as CONTROL_WARNING
+from burnish.data.control import control_tokens
+from burnish.data.dialect import for_template
 from burnish.data.encode import Encoded, common_prefix, encode
 from burnish.data.example import Example, Text, TokenizedExample
 from burnish.data.options import PreparationOptions
 from burnish.data.readers import TEMPLATE_COLUMNS
 from burnish.data.render import chat_renderer
 from burnish.data.template import Conversation
+from burnish.data.turns import Passage, Span, passages, trained_turns
 from burnish.errors import UserError
-
-Span = tuple[int, int]
-"""`[start, stop)` in characters."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Branch:
     text: str
     completion: int | None  # character where the completion begins; None: it is all there is
     spans: list[Span] | None  # what may be trained of it; None: all
+    renamed: str = ""  # the text for `ControlTokens.encode`, where the content has control tokens
+    warning: str = ""
 
     @property
     def aligned(self) -> bool:
@@ -54,7 +57,7 @@ def tokenize(
     drafts = [_attempt(draft, example, tokenizer, options) for example in examples]
     encoded = _encode_all([d for found in drafts if isinstance(found, list) for d in found], tokenizer)
     return [
-        found if isinstance(found, UserError) else _attempt(_assemble_all, found, encoded, options)
+        found if isinstance(found, UserError) else _attempt(_assemble_all, found, encoded, tokenizer, options)
         for found in drafts
     ]
 
@@ -71,42 +74,86 @@ def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def draft(example: Example, tokenizer: Any, options: PreparationOptions) -> list[Draft]:
-    """The texts of an example. Raises `UserError`."""
+    """The texts of an example; several where turns need a row of their own. Raises `UserError`."""
     if example.plain is not None and not tokenizer.chat_template:
         plain = example.plain
         example = replace(plain, row=example.row, origin=example.origin)
-    make = _chat_branch if example.is_chat else _plain_branch
-    branches = [make(example, completion, tokenizer, options) for completion in example.completions]
-    return [Draft(example, branches, example.is_chat)]
+    if not example.is_chat:
+        branches = [_plain_branch(example, text, tokenizer, options) for text in example.completions]
+        return [Draft(example, branches, chat=False)]
+    rows = [_chat_branches(example, completion, tokenizer, options) for completion in example.completions]
+    if len(rows) == 1:
+        return [Draft(example, [branch], chat=True) for branch in rows[0]]
+    if any(len(row) > 1 for row in rows):
+        raise UserError(
+            "the chat template leaves out reasoning in a completion of several turns, which cannot be trained "
+            "in one row",
+            fix="make the last turn the completion and the others the prompt",
+            reason="the chat template leaves out reasoning",
+        )
+    return [Draft(example, [branch for row in rows for branch in row], chat=True)]
 
 
 def _plain_branch(example: Example, completion: Text, tokenizer: Any, options: PreparationOptions) -> Branch:
     assert isinstance(example.prompt, str) and isinstance(completion, str)
-    if options.assistant_only_loss:
-        raise UserError(
-            "assistant_only_loss needs chats, and this row is plain text",
-            fix="set assistant_only_loss to false, or make the rows lists of messages",
-        )
+    for name in ("assistant_only_loss", "last_turn_only_loss"):
+        if getattr(options, name):
+            raise UserError(
+                f"{name} needs chats, and this row is plain text",
+                fix=f"set {name} to false, or make the rows lists of messages",
+            )
     eos = options.eos_token or tokenizer.eos_token or ""
     ending = "" if completion.endswith(eos) else eos
     return Branch(example.prompt + completion + ending, len(example.prompt) if example.splits else None, None)
 
 
-def _chat_branch(example: Example, completion: Text, tokenizer: Any, options: PreparationOptions) -> Branch:
+def _chat_branches(
+    example: Example, completion: Text, tokenizer: Any, options: PreparationOptions
+) -> list[Branch]:
+    """The chat as one text, and the turns that are trained elsewhere, each with the chat before it."""
     assert not isinstance(completion, str)
     prompt = [] if isinstance(example.prompt, str) else example.prompt
+    messages, tools = [*prompt, *completion], example.columns.get("tools")
+    if not messages:
+        return [Branch("", None, None)]
+    prompt_trained = not prompt or not options.trains_completion_only(example)
+    turns = trained_turns(prompt, completion, options, prompt_trained)
+    control = control_tokens(tokenizer)
+    hides = control.among(messages, tools)
+    if hides:
+        messages, tools = control.hide_messages(messages), control.hide_tools(tools)
     template_kwargs = {**options.chat_template_kwargs, **example.columns.get("chat_template_kwargs", {})}
-    render = chat_renderer(tokenizer, example.columns.get("tools"), **template_kwargs)
-    conversation = Conversation([*prompt, *completion], render)
-    if not conversation.messages:
-        return Branch("", None, None)
-    start = (
-        conversation.start(len(prompt))
-        if prompt and completion
-        else len(conversation.text) * (not completion)
+    render = chat_renderer(tokenizer, tools, **template_kwargs)
+    whole = Conversation(for_template(messages, tokenizer, render), render)
+    branches = []
+    for passage in passages(whole, turns, 0 if prompt_trained else len(prompt)):
+        text, renamed = (
+            control.restore(passage.conversation.text) if hides else (passage.conversation.text, "")
+        )
+        start = _completion_start(passage, len(prompt)) if example.splits else None
+        branches.append(Branch(text, start, passage.spans, renamed, _warning(passage, hides)))
+    return branches
+
+
+def _completion_start(passage: Passage, turn: int) -> int:
+    """The character where the completion begins, which is with message `turn`."""
+    conversation = passage.conversation
+    if 0 < turn < len(conversation.messages):
+        return conversation.start(turn)
+    return len(conversation.text) * (turn > 0)
+
+
+def _warning(passage: Passage, hides: bool) -> str:
+    if hides:
+        return CONTROL_WARNING
+    conversation = passage.conversation
+    ends_with_answer = conversation.messages[-1]["role"] == "assistant" and (
+        passage.spans is None or (len(passage.spans) > 0 and passage.spans[-1][1] == len(conversation.text))
     )
-    spans = conversation.assistant_turns() if options.assistant_only_loss else None
-    return Branch(conversation.text, start if example.splits else None, spans)
+    return UNENDED if ends_with_answer and conversation.unended else ""
+
+
+UNENDED = "the chat template writes no end of turn after the last message, so that none is trained"
 
 
 # Tokens
@@ -117,7 +164,13 @@ def _encode_all(drafts: list[Draft], tokenizer: Any) -> dict[int, Encoded]:
     encoded: dict[int, Encoded] = {}
     for chat in (False, True):
         for aligned in (False, True):
-            batch = [b for d in drafts if d.chat == chat for b in d.branches if b.aligned == aligned]
+            batch = [
+                b
+                for d in drafts
+                if d.chat == chat
+                for b in d.branches
+                if b.aligned == aligned and not b.renamed
+            ]
             texts = [branch.text for branch in batch]
             for branch, result in zip(
                 batch, encode(tokenizer, texts, add_special_tokens=not chat, aligned=aligned), strict=True
@@ -127,14 +180,19 @@ def _encode_all(drafts: list[Draft], tokenizer: Any) -> dict[int, Encoded]:
 
 
 def _assemble_all(
-    drafts: list[Draft], encoded: dict[int, Encoded], options: PreparationOptions
+    drafts: list[Draft], encoded: dict[int, Encoded], tokenizer: Any, options: PreparationOptions
 ) -> list[TokenizedExample]:
-    return [_assemble(found, encoded, options) for found in drafts]
+    return [_assemble(found, encoded, tokenizer, options) for found in drafts]
 
 
-def _assemble(draft: Draft, encoded: dict[int, Encoded], options: PreparationOptions) -> TokenizedExample:
+def _assemble(
+    draft: Draft, encoded: dict[int, Encoded], tokenizer: Any, options: PreparationOptions
+) -> TokenizedExample:
     example = draft.example
-    rows = [encoded[id(branch)] for branch in draft.branches]
+    rows = [
+        control_tokens(tokenizer).encode(tokenizer, b.renamed) if b.renamed else encoded[id(b)]
+        for b in draft.branches
+    ]
     starts = [0] * len(rows)
     if options.trains_completion_only(example):
         starts = [_start(row, branch) for row, branch in zip(rows, draft.branches, strict=True)]
@@ -149,6 +207,7 @@ def _assemble(draft: Draft, encoded: dict[int, Encoded], options: PreparationOpt
         {name: value for name, value in example.columns.items() if name not in TEMPLATE_COLUMNS},
         example.row,
         example.origin,
+        next((branch.warning for branch in draft.branches if branch.warning), ""),
     )
 
 

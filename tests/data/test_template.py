@@ -78,7 +78,7 @@ def test_without_assistant_only_loss_every_token_is_trained():
     assert example.prompt == [] and all(example.trained[0])
 
 
-def test_reasoning_dropped_from_earlier_turns():
+def test_reasoning_dropped_from_earlier_turns_is_trained_in_rows_of_its_own():
     tokenizer = byte_tokenizer(chats.THINKING)
     chat = [
         user("one"),
@@ -86,8 +86,11 @@ def test_reasoning_dropped_from_earlier_turns():
         user("three"),
         assistant("<think>so</think>four"),
     ]
-    example = tokenized({"messages": chat}, tokenizer)
-    assert trained_texts(example, tokenizer) == ["two<|im_end|>\n", "<think>so</think>four<|im_end|>\n"]
+    (found,) = tokenize([LANGUAGE({"messages": chat})], tokenizer, ASSISTANT_ONLY)
+    assert [trained_texts(example, tokenizer) for example in found] == [
+        ["<think>so</think>four<|im_end|>\n"],
+        ["<think>hm</think>two<|im_end|>\n"],
+    ]
 
 
 def test_generation_prompt_longer_than_the_turn_in_the_chat():
@@ -278,7 +281,7 @@ def refusal(row: dict, template: str | None, options: PreparationOptions = ASSIS
 
 def test_no_chat_template():
     assert refusal({"messages": CHAT}, None) == (
-        "row -1: the tokenizer has no chat template, and the rows are chats\n"
+        "the tokenizer has no chat template, and the rows are chats\n"
         "  fix: set chat_template_path to a model or a .jinja file, or assign tokenizer.chat_template"
     )
 
@@ -290,7 +293,7 @@ def test_roles_that_the_template_refuses():
 
 def test_template_whose_turns_cannot_be_told_apart():
     assert refusal({"messages": [user("hi"), assistant("hello"), user("bye")]}, chats.LETTER_COUNT) == (
-        "row -1: cannot tell where message 1 starts: alone the chat template writes "
+        "cannot tell where message 1 starts: alone the chat template writes "
         "'7 letters\\n<|im_start|>user\\nhi<|im_end|>\\n' there, in the whole chat "
         "'0 letters\\n<|im_start|>user\\nhi<|im_end|>\\n'\n"
         "  fix: use a chat template that writes a turn the same way whatever surrounds it"
@@ -300,7 +303,7 @@ def test_template_whose_turns_cannot_be_told_apart():
 def test_message_that_the_template_drops():
     template = "{% for m in messages if m.role != 'system' %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     message = refusal({"messages": [system("Be kind."), *CHAT]}, template)
-    assert message.startswith("row -1: the chat template leaves out message 0 (system): 'Be kind.'")
+    assert message.startswith("the chat template leaves out message 0 (system): 'Be kind.'")
 
 
 def test_assistant_only_loss_on_plain_text():
