@@ -1,16 +1,19 @@
 """Text to token ids, with the way back: which token a character belongs to.
 
-A text is tokenized once, whole. Where a completion or a turn begins and ends is known in characters, and
-`Encoded.tokens_before` says how many tokens end there. Cutting the text first and tokenizing the pieces
-would give other ids at the seams.
+A text is tokenized as a whole. Where a completion or a turn begins and ends is known in characters, and
+`Encoded.tokens_before` says how many tokens end there. Cutting the text at these places and tokenizing the
+pieces would give other ids at the seams. Only before a control token a cut changes nothing, so there texts
+are cut, and what several of them have in common is tokenized once.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, groupby
 from typing import Any
 
 from transformers import TokenizersBackend
@@ -25,42 +28,154 @@ class Encoded:
     """How many tokens end at or before a character position; one that straddles it is not among them."""
 
 
-def encode(tokenizer: Any, texts: Sequence[str], *, add_special_tokens: bool, aligned: bool) -> list[Encoded]:
-    """Tokenize texts. `tokens_before` may be called where `aligned`; the BOS token comes at most once.
+def encode(
+    tokenizer: Any, texts: Sequence[str], places: Sequence[Sequence[int]], *, add_special_tokens: bool
+) -> list[Encoded]:
+    """Tokenize texts. `places` are the characters of each that `tokens_before` will be asked for.
 
-    `add_special_tokens` is for plain text; a chat template writes its own.
+    `add_special_tokens` is for plain text; a chat template writes its own. The BOS token comes at most once.
     """
     if not texts:
         return []
     if not tokenizer.is_fast:
         return [_encode_slow(tokenizer, text, add_special_tokens) for text in texts]
-    encodings = _encode_fast(tokenizer, list(texts), add_special_tokens, aligned)
-    return [with_places(tokenizer, e.ids, e.offsets if aligned else []) for e in encodings]
+    whole = [[text] for text in texts]
+    cut = None if add_special_tokens else _cut_before(tokenizer)
+    pieces = whole if cut is None else _shared_pieces(texts, cut)
+    encoded = _encode_pieces(tokenizer, pieces, places, add_special_tokens)
+    probe = next((row for row, found in enumerate(pieces) if len(found) > 1), None)
+    if probe is not None:
+        (known,) = _encode_pieces(tokenizer, [whole[probe]], [()], add_special_tokens)
+        if known.ids != encoded[probe].ids:  # this tokenizer does look beyond its control tokens
+            return _encode_pieces(tokenizer, whole, places, add_special_tokens)
+    return encoded
 
 
-def _encode_fast(tokenizer: Any, texts: list[str], add_special_tokens: bool, aligned: bool) -> list[Any]:
+# What texts have in common is tokenized once: a system prompt, the prompt of several completions
+
+
+def _cut_before(tokenizer: Any) -> re.Pattern[str] | None:
+    """Where a text may be cut without changing its tokens: before a control token of the chat template.
+
+    Tokenizers take these out first and tokenize what is between them piece by piece. Left out are tokens that
+    take white space before them along, and those that another token may overlap.
+    """
+    if tokenizer.split_special_tokens or _wrapped(tokenizer):
+        return None
+    added = tokenizer.added_tokens_decoder.values()
+    template = str(tokenizer.chat_template)
+    cuts = [
+        token.content
+        for token in added
+        if token.special and not (token.normalized or token.lstrip or token.single_word)
+        if token.content in template and not any(token.content[0] in other.content[1:] for other in added)
+    ]
+    return re.compile(f"(?={'|'.join(map(re.escape, cuts))})") if cuts else None
+
+
+def _shared_pieces(texts: Sequence[str], cut: re.Pattern[str]) -> list[list[str]]:
+    """Texts in pieces: each that occurs more than once on its own, what is between them in one."""
+    split = [[piece for piece in cut.split(text) if piece] or [text] for text in texts]
+    counts = Counter(chain.from_iterable(split))
+    return [
+        [
+            piece
+            for single, run in groupby(row, lambda piece: counts[piece] == 1)
+            for piece in (["".join(run)] if single else run)
+        ]
+        for row in split
+    ]
+
+
+def _encode_pieces(
+    tokenizer: Any, rows: list[list[str]], places: Sequence[Sequence[int]], add_special_tokens: bool
+) -> list[Encoded]:
+    """Every distinct piece once, with offsets only where a place lies in it."""
+    placed: dict[str, bool] = {}
+    for row, wanted in zip(rows, places, strict=True):
+        stop = 0
+        for piece in row:
+            start, stop = stop, stop + len(piece)
+            inside = any(start < place < stop or add_special_tokens for place in wanted)
+            placed[piece] = inside or placed.get(piece, False)
+    found: dict[str, Piece] = {}
+    for inside in (False, True):
+        distinct = [piece for piece, wanted in placed.items() if wanted == inside]
+        if distinct:
+            encodings = _encode_fast(tokenizer, distinct, add_special_tokens, inside)
+            found |= {
+                text: Piece(text, encoding.ids, encoding if inside else None)
+                for text, encoding in zip(distinct, encodings, strict=True)
+            }
+    return [_joined(tokenizer, [found[piece] for piece in row]) for row in rows]
+
+
+def _encode_fast(tokenizer: Any, texts: list[str], add_special_tokens: bool, placed: bool) -> list[Any]:
     """The Rust tokenizer itself where the class adds nothing to it; half the time goes into the wrapping."""
-    if type(tokenizer)._encode_plus is not TokenizersBackend._encode_plus:
+    if _wrapped(tokenizer):
         batch = tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False)
         return batch.encodings
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = tokenizer.split_special_tokens
-    run = backend.encode_batch if aligned else backend.encode_batch_fast
+    run = backend.encode_batch if placed else backend.encode_batch_fast
     return run(texts, add_special_tokens=add_special_tokens)
 
 
+def _wrapped(tokenizer: Any) -> bool:
+    return type(tokenizer)._encode_plus is not TokenizersBackend._encode_plus
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tokenized piece of a text."""
+
+    text: str
+    ids: list[int]
+    encoding: Any  # of the Rust tokenizer; None if only the ends of the piece will be asked for
+
+    def tokens_before(self, position: int) -> int:
+        if self.encoding is None:
+            return len(self.ids) if position else 0
+        token = self.encoding.char_to_token(position) if position else None
+        return bisect_right(_ends(self.encoding.offsets), position) if token is None else token
+
+
+def _ends(offsets: list[tuple[int, int]]) -> list[int]:
+    """The end of every token in characters. Special tokens that stand for no character are at (0, 0)."""
+    return list(accumulate((end for _, end in offsets), max))
+
+
+def _joined(tokenizer: Any, pieces: list[Piece]) -> Encoded:
+    """Pieces as one text; of several BOS tokens at its beginning, one stays."""
+    ids = pieces[0].ids if len(pieces) == 1 else [token for piece in pieces for token in piece.ids]
+    surplus = _surplus_bos(tokenizer, ids)
+
+    def tokens_before(position: int) -> int:
+        start = tokens = 0
+        for piece in pieces:
+            if position <= start + len(piece.text):
+                return max(tokens + piece.tokens_before(position - start) - surplus, 0)
+            start, tokens = start + len(piece.text), tokens + len(piece.ids)
+        raise IndexError(position)
+
+    return Encoded(ids[surplus:] if surplus else ids, tokens_before)
+
+
 def with_places(tokenizer: Any, ids: list[int], offsets: list[tuple[int, int]]) -> Encoded:
-    """Token ids with the characters where they end; of several BOS tokens at the beginning, one stays."""
-    ends = list(accumulate((end for _, end in offsets), max))  # tokens that stand for no character: (0, 0)
+    """Token ids with their characters; of several BOS tokens at the beginning, one stays."""
+    surplus = _surplus_bos(tokenizer, ids)
+    ends = _ends(offsets)[surplus:]
+    return Encoded(ids[surplus:], lambda position: bisect_right(ends, position))
+
+
+def _surplus_bos(tokenizer: Any, ids: list[int]) -> int:
     bos = tokenizer.bos_token_id
-    extra = 0
-    while bos is not None and ids[extra : extra + 2] == [bos, bos]:
-        extra += 1
-    if extra:
-        ids, ends = ids[extra:], ends[extra:]
-    return Encoded(ids, lambda position: bisect_right(ends, position))
+    surplus = 0
+    while bos is not None and ids[surplus : surplus + 2] == [bos, bos]:
+        surplus += 1
+    return surplus
 
 
 MAX_STRADDLING = 8

@@ -36,9 +36,10 @@ class Branch:
     warning: str = ""
 
     @property
-    def aligned(self) -> bool:
-        """Whether characters must be found among the tokens."""
-        return self.completion is not None or self.spans is not None
+    def places(self) -> list[int]:
+        """Characters that must be found among the tokens."""
+        completion = [] if self.completion is None else [self.completion]
+        return [*completion, *(edge for span in self.spans or () for edge in span)]
 
 
 @dataclass(frozen=True)
@@ -163,19 +164,10 @@ def _encode_all(drafts: list[Draft], tokenizer: Any) -> dict[int, Encoded]:
     """Every branch of every draft, by `id(branch)`; one call of the tokenizer for each kind of text."""
     encoded: dict[int, Encoded] = {}
     for chat in (False, True):
-        for aligned in (False, True):
-            batch = [
-                b
-                for d in drafts
-                if d.chat == chat
-                for b in d.branches
-                if b.aligned == aligned and not b.renamed
-            ]
-            texts = [branch.text for branch in batch]
-            for branch, result in zip(
-                batch, encode(tokenizer, texts, add_special_tokens=not chat, aligned=aligned), strict=True
-            ):
-                encoded[id(branch)] = result
+        batch = [b for d in drafts if d.chat == chat for b in d.branches if not b.renamed]
+        texts, places = [b.text for b in batch], [b.places for b in batch]
+        found = encode(tokenizer, texts, places, add_special_tokens=not chat)
+        encoded |= {id(branch): result for branch, result in zip(batch, found, strict=True)}
     return encoded
 
 
