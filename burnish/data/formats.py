@@ -64,13 +64,14 @@ class Family:
 
     name: str
     formats: tuple[Format, ...]
+    purpose: str = ""  # which methods read it
 
     def __call__(self, row: Row, columns: Mapping[str, str] | None = None) -> Example | TokenizedExample:
         """Read a row. Raises `UserError` naming the column, or the columns expected where none fit."""
         row = renamed(row, columns or {})
         found = self.find(row)
         if found is None:
-            raise no_format(row, self.formats)
+            raise no_format(row, [self])
         try:
             return found.read(renamed(row, found.aliases))
         except UserError as error:
@@ -85,7 +86,7 @@ class Family:
         row = renamed(row, columns)
         found = self.find(row)
         if found is None:
-            raise no_format(row, self.formats)
+            raise no_format(row, [self])
         others = (*found.optional, *found.carries, *COMMON)
         names = list(dict.fromkeys([*found.columns, *(name for name in others if name in row)]))
         unused = [name for name in row if name not in names]
@@ -108,6 +109,7 @@ def renamed(row: Row, columns: Mapping[str, str]) -> Row:
             f"no column '{missing[0]}'; there is {', '.join(row)}.{nearest(missing[0], row)}",
             where="columns",
             fix="name columns of the data on the right: --columns prompt=question",
+            reason=f"no column '{missing[0]}'",
         )
     own = set(columns.values())
     rest = {name: value for name, value in row.items() if name not in own and name not in columns}
@@ -153,13 +155,12 @@ LANGUAGE = Family(
         ),
         Format("text", ("text",), readers.plain_text),
     ),
+    purpose="SFT",
 )
-
-CHOICE = ("chosen", "rejected")
 
 
 def _preference(name: str, columns: tuple[str, ...], read: Callable[[Row], Example], **rest: Any) -> Format:
-    return Format(name, (*columns, *CHOICE), read, carries=("margin",), **rest)
+    return Format(name, (*columns, *readers.CHOICE), read, carries=("margin",), **rest)
 
 
 PREFERENCE = Family(
@@ -178,8 +179,11 @@ PREFERENCE = Family(
             for name in QUESTIONS[1:]
         ),
         _preference("transcripts (hh-rlhf)", (), readers.transcript_preference, when=readers.is_transcript),
-        _preference("preference, prompt inside", (), readers.implicit_preference),
+        _preference(
+            "preference, prompt inside", (), readers.implicit_preference, when=readers.has_prompt_inside
+        ),
     ),
+    purpose="reward models and DPO",
 )
 
 
@@ -199,6 +203,7 @@ UNPAIRED = Family(
             aliases={"messages": "conversations"},
         ),
     ),
+    purpose="KTO",
 )
 
 STEPWISE = Family(
@@ -211,6 +216,7 @@ STEPWISE = Family(
             carries=("labels",),
         ),
     ),
+    purpose="process reward models",
 )
 
 PROMPT_ONLY = Family(
@@ -219,6 +225,7 @@ PROMPT_ONLY = Family(
         Format("prompts", (name,), readers.prompt_only, aliases={} if name == "prompt" else {"prompt": name})
         for name in (*QUESTIONS, "messages")
     ),
+    purpose="sampling answers",
 )
 
 FAMILIES = (PREFERENCE, UNPAIRED, STEPWISE, LANGUAGE, PROMPT_ONLY)
@@ -226,48 +233,77 @@ FAMILIES = (PREFERENCE, UNPAIRED, STEPWISE, LANGUAGE, PROMPT_ONLY)
 
 
 def family_of(row: Row, columns: Mapping[str, str] | None = None) -> Family:
-    """The first family that reads a row of these columns. Raises `UserError` if none does."""
+    """The first family that reads a row of these columns. Raises `UserError` if none does.
+
+    A prompt alone is what any row with a question has: where its other columns look like answers under names
+    of their own, the error says which they may be.
+    """
     row = renamed(row, columns or {})
     for family in FAMILIES:
-        if family.find(row) is not None:
+        if family.find(row) is not None and not (family is PROMPT_ONLY and _may_have_answers(row)):
             return family
-    raise no_format(row, [candidate for family in FAMILIES for candidate in family.formats])
+    raise no_format(row, FAMILIES)
 
 
 # What may have been meant
 
 
-def no_format(row: Row, formats: Sequence[Format]) -> UserError:
-    plain = [candidate for candidate in formats if not candidate.aliases]
-    expected = " | ".join(dict.fromkeys(" + ".join(f.columns) for f in plain))
-    renames = max((_renames(f, row) for f in plain), key=lambda found: sum(map(bool, found.values())))
-    meant = [f"{name}={found}" for name, found in renames.items() if found]
-    example = meant or [f"{next(iter(renames), 'prompt')}={next(iter(row), 'question')}"]
-    return UserError(
-        f"no known format: found columns {', '.join(row) or 'none'}; expected {expected}",
-        fix=f"say which is which (--columns {','.join(example)}), or build the columns with Dataset.map",
-        reason="no known format",
-    )
+def no_format(row: Row, families: Sequence[Family]) -> UserError:
+    formats = _plain(families)
+    expected = " | ".join(dict.fromkeys(" + ".join(f.columns) for f in formats))
+    renames = max((_renames(f, row) for f in formats), key=_worth)
+    pairs = ",".join(f"{name}={found or 'YOUR_COLUMN'}" for name, found in renames.items())
+    fix = f"say which is which (--columns {pairs}), or build the columns with Dataset.map"
+    others = [f for f in FAMILIES if f not in families and f is not PROMPT_ONLY and f.find(row) is not None]
+    what = f"no known format: found columns {', '.join(row) or 'none'}; expected {expected}"
+    if others:
+        what += f".\n  These columns are rows for {others[0].purpose} ({_name(others[0], row)})"
+        fix = fix if any(renames.values()) else "train such rows by that method, or give rows as expected"
+    return UserError(what, fix=fix, reason="no known format")
+
+
+def _plain(families: Iterable[Family]) -> list[Format]:
+    return [candidate for family in families for candidate in family.formats if not candidate.aliases]
+
+
+def _name(family: Family, row: Row) -> str:
+    found = family.find(row)
+    return found.name if found else ""
+
+
+def _may_have_answers(row: Row) -> bool:
+    """Whether the row has every column of a format with answers, some of them under other names."""
+    return any(all(_renames(f, row).values()) for f in _plain(FAMILIES[:-1]))
+
+
+def _worth(renames: Mapping[str, str]) -> tuple[int, bool]:
+    """How good a guess is: columns found less columns missing; people seldom mean token ids."""
+    return 2 * sum(map(bool, renames.values())) - len(renames), "input_ids" not in renames
 
 
 def _renames(wanted: Format, row: Row) -> dict[str, str]:
     """The columns that a format misses, each with the row's column that may be meant (or nothing)."""
-    return {name: _lookalike(name, row) for name in wanted.columns if name not in row}
+    free = {name: None for name in row if name not in wanted.columns}
+    found: dict[str, str] = {}
+    for name in wanted.columns:
+        if name not in row:
+            found[name] = _lookalike(name, free)
+            free.pop(found[name], None)
+    return found
 
 
 LOOKALIKES = {
-    "prompt": ("question", "instruction", "query", "input"),
-    "completion": ("answer", "response", "output", "target"),
-    "chosen": ("good_answer", "accepted", "preferred", "winner", "better", "response_chosen"),
-    "rejected": ("bad_answer", "dispreferred", "loser", "worse", "response_rejected"),
+    "prompt": (*QUESTIONS, *readers.PROMPT_LOOKALIKES, "user"),
+    "completion": (*ANSWERS, "target", "reply", "assistant"),
+    "chosen": ("good_answer", "accepted", "preferred", "winner", "better", "response_chosen", "good"),
+    "rejected": ("bad_answer", "dispreferred", "loser", "worse", "response_rejected", "bad"),
     "messages": ("conversation", "chat", "dialogue", "turns"),
     "text": ("content", "document", "story"),
 }
 """Other people's names for the columns, for the suggestion in an error message only."""
 
 
-def _lookalike(name: str, row: Row) -> str:
-    for found in row:
-        if found in LOOKALIKES.get(name, ()) or nearest(found, [name]):
-            return found
-    return ""
+def _lookalike(name: str, columns: Iterable[str]) -> str:
+    known = LOOKALIKES.get(name, ())
+    found = next((column for column in columns if column.lower() in (name, *known)), "")
+    return found or next((column for column in columns if nearest(column, [name])), "")

@@ -28,7 +28,7 @@ from burnish.data.options import POLICY, PreparationOptions
 from burnish.data.report import SHOWN_ROWS, PreparationReport, Tally
 from burnish.data.rows import Origins, RowReader, Source
 from burnish.data.tokenize import tokenize
-from burnish.data.truncate import fit
+from burnish.data.truncate import fit, nothing_said
 from burnish.errors import UserError
 
 ReadRow = Callable[[Mapping[str, Any]], Example | TokenizedExample]
@@ -202,9 +202,12 @@ class Pass:
 
     def _read(self, row: dict[str, Any], index: int, origin: str) -> Example | TokenizedExample | UserError:
         try:
-            return replace(self.reader(row), row=self.origins.number(index), origin=origin)
+            example = replace(self.reader(row), row=self.origins.number(index), origin=origin)
         except UserError as error:
             return error
+        if isinstance(example, Example) and (why := nothing_said(example)):
+            return TokenizedExample([], [], [], row=example.row, origin=origin, dropped=why)
+        return example
 
     def _outcomes(self, index: int, found: list[TokenizedExample] | UserError) -> list[dict[str, Any]]:
         """A row of the outcome for every piece that is kept, or one that says why there is none."""
@@ -241,7 +244,7 @@ class Pass:
             "piece": piece,
             "dropped": dropped,
             "fault": fault,
-            "warning": "",
+            "warning": example.warning,
             "truncated": truncated,
             "length": example.length,
             "scored": example.trained_tokens,

@@ -7,13 +7,13 @@ transcripts) are chats for a model with a chat template, and plain text for one 
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.example import Example, Message, Text, TokenizedExample
-from burnish.data.messages import read_messages, read_tools, without_nulls, wrong_type
+from burnish.data.messages import from_json, read_messages, read_tools, without_nulls, wrong_type
 from burnish.errors import UserError, shorten
 
 Row = Mapping[str, Any]
@@ -63,6 +63,13 @@ IGNORED_LABEL = -100
 def token_ids(row: Row) -> TokenizedExample:
     """`labels` say what is trained (-100: not); else the masks together; else every token is trained."""
     ids = _list_of(int, row, "input_ids", "a list of integers")
+    if any(token < 0 for token in ids):
+        raise UserError(
+            f"token ids are 0 or more, found {min(ids)}",
+            where="column 'input_ids'",
+            fix=f"mark what is not trained in labels ({IGNORED_LABEL} there), not in input_ids",
+            reason="token ids below 0",
+        )
     trained = [True] * len(ids)
     if row.get("labels") is not None:
         trained = [
@@ -88,14 +95,13 @@ def token_ids(row: Row) -> TokenizedExample:
 
 def explicit_preference(row: Row) -> Example:
     """The prompt is a column; chats of which each completion repeats it (UltraFeedback) are cut there."""
-    prompt, chosen, rejected = (_text(row, name) for name in ("prompt", "chosen", "rejected"))
+    prompt, *answers = (_text(row, name) for name in ("prompt", "chosen", "rejected"))
     columns = {**template_columns(row), **_margin(row)}
-    if not isinstance(chosen, str) and not isinstance(rejected, str):
-        whole = [_repeats(prompt, chosen), _repeats(prompt, rejected)]
-        if all(whole):
-            return _at_first_difference(chosen, rejected, columns)
-    prompt, chosen, rejected = _one_kind(prompt, chosen, rejected)
-    return Example(prompt, (chosen, rejected), columns)
+    prompt, *answers = _one_kind(prompt, *answers)
+    if any(_repeats(prompt, answer) for answer in answers):
+        chosen, rejected = (_whole(prompt, answer) for answer in answers)
+        return _at_first_difference(chosen, rejected, columns)
+    return Example(prompt, tuple(answers), columns)
 
 
 def dialogue_preference(row: Row) -> Example:
@@ -141,6 +147,17 @@ def is_transcript(row: Row) -> bool:
     return all(isinstance(row[name], str) and HUMAN_TURN in row[name] for name in ("chosen", "rejected"))
 
 
+def has_prompt_inside(row: Row) -> bool:
+    """Whether no other column looks like the prompt; chats hold theirs."""
+    chats = all(isinstance(row[name], Sequence) and not isinstance(row[name], str) for name in CHOICE)
+    return chats or not any(name in row for name in PROMPT_LOOKALIKES)
+
+
+CHOICE = ("chosen", "rejected")
+PROMPT_LOOKALIKES = ("input", "context")
+"""Columns that may be a prompt, where there is none by a name that says so."""
+
+
 HUMAN_TURN, ASSISTANT_TURN = "\n\nHuman:", "\n\nAssistant:"
 TURNS = re.compile(f"({HUMAN_TURN}|{ASSISTANT_TURN})")
 
@@ -175,20 +192,40 @@ def _shared_length(chosen: Text, rejected: Text) -> int:
     return cut - 1 if differ and cut and chosen[cut - 1] == " " else cut
 
 
-def _repeats(prompt: Text, whole: list[Message]) -> bool:
-    """Whether a completion begins with its prompt."""
-    if isinstance(prompt, str):
-        return any(m["role"] == "user" and m.get("content") == prompt for m in whole[:-1])
-    return bool(prompt) and whole[: len(prompt)] == prompt
+def _repeats(prompt: Text, answer: Text) -> bool:
+    """Whether a chat begins with its prompt once more, or with a dialogue that leads to this one question."""
+    if isinstance(prompt, str) or isinstance(answer, str):
+        return False
+    said = [(m["role"], m.get("content", "").strip()) for m in _turns(answer)[:-1]]
+    wanted = [(m["role"], m.get("content", "").strip()) for m in _turns(prompt)]
+    if not said or not wanted:
+        return False
+    leads = len(wanted) == 1 and said[0][0] == "user" and wanted[0] in said
+    return said[: len(wanted)] == wanted or leads
+
+
+def _whole(prompt: list[Message], answer: list[Message]) -> list[Message]:
+    """The whole chat, its system message from where there is one."""
+    if not _repeats(prompt, answer):
+        return [*prompt, *answer]
+    alone = len(_turns(answer)) == len(answer)
+    return [*(m for m in prompt if m["role"] in SYSTEM_ROLES), *answer] if alone else answer
+
+
+SYSTEM_ROLES = ("system", "developer")
+
+
+def _turns(chat: list[Message]) -> list[Message]:
+    return [message for message in chat if message["role"] not in SYSTEM_ROLES]
 
 
 def _margin(row: Row) -> dict[str, float]:
     """By how much chosen is better, if the dataset says so."""
     if "margin" not in row:
         return {}
-    margin = row["margin"]
-    if isinstance(margin, bool) or not isinstance(margin, int | float):
-        raise wrong_type("margin", margin, "a number")
+    margin = _said_number(row["margin"])
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
+        raise wrong_type("margin", margin, "a finite number")
     return {"margin": float(margin)}
 
 
@@ -214,10 +251,22 @@ def unpaired_chat(row: Row) -> Example:
 
 
 def _label(row: Row) -> float:
-    label = row["label"]
+    label = _said_number(row["label"])
     if not isinstance(label, bool | int | float) or label not in (0, 1):
         raise wrong_type("label", label, "true or false")
     return float(label)
+
+
+def _said_number(cell: Any) -> Any:
+    """The number, or the true or false, that a text says: cells of a CSV file are text. Else the cell."""
+    if not isinstance(cell, str):
+        return cell
+    if cell.strip().lower() in ("true", "false"):
+        return cell.strip().lower() == "true"
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 # Stepwise supervision: a completion in steps, each of them right or wrong
@@ -230,6 +279,8 @@ def stepwise(row: Row) -> Example:
     prompt = _text(row, "prompt")
     steps = _list_of(str, row, "completions", "a list of strings")
     labels = _list_of(bool | int | float, row, "labels", "a list of numbers")
+    if not all(map(math.isfinite, labels)):
+        raise wrong_type("labels", row["labels"], "a list of finite numbers")
     if len(steps) != len(labels):
         raise UserError(
             f"{len(steps)} steps, but {len(labels)} labels",
@@ -265,10 +316,9 @@ def template_columns(row: Row) -> dict[str, Any]:
         found |= {"tools": tools} if tools else {}
     arguments = row.get("chat_template_kwargs")
     if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except ValueError:
-            raise wrong_type("chat_template_kwargs", arguments, "JSON") from None
+        arguments = from_json(arguments or "{}")
+    if arguments is not None and not isinstance(arguments, Mapping):
+        raise wrong_type("chat_template_kwargs", arguments, "an object")
     if arguments:
         found["chat_template_kwargs"] = without_nulls(arguments)
     return found

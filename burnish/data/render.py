@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from burnish.data.example import Message
+from burnish.data.messages import ROLES
 from burnish.errors import UserError
 
 Render = Callable[[Sequence[Message], bool], str]
@@ -16,6 +17,7 @@ def chat_renderer(tokenizer: Any, tools: Any = None, **template_kwargs: Any) -> 
     """The tokenizer's chat template as a function; `UserError` if there is none or it refuses a chat."""
 
     def render(messages: Sequence[Message], generation_prompt: bool) -> str:
+        _check_roles(messages, tokenizer)
         try:
             return tokenizer.apply_chat_template(
                 list(messages),
@@ -28,6 +30,19 @@ def chat_renderer(tokenizer: Any, tools: Any = None, **template_kwargs: Any) -> 
             raise _refused(tokenizer, messages, error) from error
 
     return render
+
+
+def _check_roles(messages: Sequence[Message], tokenizer: Any) -> None:
+    """Refuse roles that the template does not know: many write whatever role they are given."""
+    for turn, message in enumerate(messages):
+        role = message["role"]
+        if role not in ROLES and not any(f"{q}{role}{q}" in str(tokenizer.chat_template) for q in "'\""):
+            raise UserError(
+                f"unknown role '{role}': the chat template does not mention it",
+                where=f"message {turn}",
+                fix=f"use one of {', '.join(ROLES)}, or a chat template that knows '{role}'",
+                reason=f"unknown role '{role}'",
+            )
 
 
 def _refused(tokenizer: Any, messages: Sequence[Message], error: Exception) -> UserError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from burnish.data.example import TokenizedExample
+from burnish.data.example import Example, Text, TokenizedExample
 from burnish.data.options import PreparationOptions
 from burnish.errors import UserError
 
@@ -12,6 +12,8 @@ TOO_LONG = "longer than max_length"
 PROMPT_TOO_LONG = "the prompt alone fills max_length"
 NOTHING_TRAINED = "no trained token"
 NOTHING_TRAINED_AFTER_TRUNCATION = "no trained token after truncation"
+EMPTY = "empty completion"
+EMPTY_TEXT = "empty text"
 EQUAL = "chosen equals rejected"
 EQUAL_AFTER_TRUNCATION = "chosen equals rejected after truncation"
 
@@ -22,6 +24,8 @@ def fit(example: TokenizedExample, options: PreparationOptions) -> tuple[list[To
     The limit is on every branch: the prompt and one completion. Several come of one that is split. Raises
     `UserError` where the options say that a long one is an error.
     """
+    if example.dropped:
+        return [], example.dropped
     limit = options.max_length
     longest = len(example.prompt) + max(map(len, example.completions), default=0)
     if limit is None or longest <= limit:
@@ -42,6 +46,30 @@ def fit(example: TokenizedExample, options: PreparationOptions) -> tuple[list[To
     if len(example.prompt) >= limit:
         return [], PROMPT_TOO_LONG
     return _kept([_keep_start(example, limit)], NOTHING_TRAINED_AFTER_TRUNCATION)
+
+
+def nothing_said(example: Example) -> str:
+    """Why there is nothing to train in the texts of an example, or an empty string.
+
+    A completion of white space alone would teach the model to stop at once, and as one of a pair to prefer or
+    avoid that: nobody means it. Of a chat the last turn of the assistant counts; one that calls a tool or
+    reasons says something.
+    """
+    if not any(map(_is_empty, example.completions)):
+        return ""
+    return EMPTY if example.splits or example.is_chat else EMPTY_TEXT
+
+
+def _is_empty(completion: Text) -> bool:
+    if isinstance(completion, str):
+        return not completion.strip()
+    answers = [message for message in completion if message["role"] == "assistant"]
+    said = ("content", "tool_calls", "reasoning_content")
+    return not completion or bool(answers and not any(_text(answers[-1].get(name)) for name in said))
+
+
+def _text(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _kept(pieces: list[TokenizedExample], reason: str) -> tuple[list[TokenizedExample], str]:

@@ -1,29 +1,218 @@
-"""Rows to examples, and what is said about rows that are none."""
+"""Rows to examples, format by format, and what is said about rows that are none."""
 
 from __future__ import annotations
+
+import json
+import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burnish.data import formats
 from burnish.data.example import Example, TokenizedExample
-from burnish.data.formats import LANGUAGE, PREFERENCE
+from burnish.data.formats import FAMILIES, LANGUAGE, PREFERENCE, PROMPT_ONLY, STEPWISE, UNPAIRED, family_of
+from burnish.data.options import PreparationOptions
+from burnish.data.rows import RowReader
 from burnish.errors import UserError
-from tests.data.chats import assistant, user
+from tests.data.chats import assistant, system, user
 
 ASK, YES, NO = user("Is it?"), assistant("yes"), assistant("no")
+CALM = system("Be calm.")
+HUMAN, GPT = {"from": "human", "value": "Is it?"}, {"from": "gpt", "value": "yes"}
+
+ROWS = {
+    # language
+    "text": (LANGUAGE, {"text": "a b"}, Example("", ("a b",))),
+    "messages": (LANGUAGE, {"messages": [ASK, YES]}, Example("", ([ASK, YES],))),
+    "messages as JSON": (LANGUAGE, {"messages": json.dumps([ASK, YES])}, Example("", ([ASK, YES],))),
+    "prompt and completion": (LANGUAGE, {"prompt": "a", "completion": "b"}, Example("a", ("b",))),
+    "prompt and completion, chats": (
+        LANGUAGE,
+        {"prompt": [ASK], "completion": [YES]},
+        Example([ASK], ([YES],)),
+    ),
+    "prompt and completion, a string beside messages": (
+        LANGUAGE,
+        {"prompt": "Is it?", "completion": [YES]},
+        Example([ASK], ([YES],)),
+    ),
+    "ShareGPT": (LANGUAGE, {"conversations": [HUMAN, GPT]}, Example("", ([ASK, YES],))),
+    "ShareGPT with a system column": (
+        LANGUAGE,
+        {"conversations": [HUMAN, GPT], "system": "Be calm."},
+        Example("", ([CALM, ASK, YES],)),
+    ),
+    "Alpaca": (
+        LANGUAGE,
+        {"instruction": "Add", "input": "", "output": "2"},
+        Example([user("Add")], ([assistant("2")],)),
+    ),
+    "Alpaca with input": (
+        LANGUAGE,
+        {"instruction": "Add", "input": "1 1", "output": "2", "system": "Be calm."},
+        Example([CALM, user("Add\n\n1 1")], ([assistant("2")],)),
+    ),
+    "question and answer": (
+        LANGUAGE,
+        {"question": "Is it?", "answer": "yes", "system": None},
+        Example([ASK], ([YES],)),
+    ),
+    "chat and answer": (LANGUAGE, {"prompt": [CALM, ASK], "answer": "yes"}, Example([CALM, ASK], ([YES],))),
+    # preference
+    "preference": (
+        PREFERENCE,
+        {"prompt": "Is it?", "chosen": " yes", "rejected": " no", "margin": 2},
+        Example("Is it?", (" yes", " no"), {"margin": 2.0}),
+    ),
+    "preference, chats": (
+        PREFERENCE,
+        {"prompt": [ASK], "chosen": [YES], "rejected": [NO]},
+        Example([ASK], ([YES], [NO])),
+    ),
+    "preference, prompt inside": (
+        PREFERENCE,
+        {"chosen": [CALM, ASK, YES], "rejected": [CALM, ASK, NO]},
+        Example([CALM, ASK], ([YES], [NO])),
+    ),
+    "preference, whole chats beside a string (UltraFeedback)": (
+        PREFERENCE,
+        {
+            "prompt": "Is it?",
+            "chosen": [ASK, YES],
+            "rejected": [ASK, NO],
+            "score_chosen": 8.0,
+            "score_rejected": 2.0,
+        },
+        Example([ASK], ([YES], [NO])),
+    ),
+    "preference, whole chats that have the system message": (
+        PREFERENCE,
+        {"prompt": [ASK], "chosen": [CALM, ASK, YES], "rejected": [CALM, ASK, NO]},
+        Example([CALM, ASK], ([YES], [NO])),
+    ),
+    "preference, whole chats without the prompt's system message": (
+        PREFERENCE,
+        {"prompt": [CALM, ASK], "chosen": [ASK, YES], "rejected": [ASK, NO]},
+        Example([CALM, ASK], ([YES], [NO])),
+    ),
+    "preference, one of them whole": (
+        PREFERENCE,
+        {"prompt": "Is it?", "chosen": [ASK, YES], "rejected": "no"},
+        Example([ASK], ([YES], [NO])),
+    ),
+    "preference, the prompt is the last question of a dialogue": (
+        PREFERENCE,
+        {"prompt": "So?", "chosen": [ASK, YES, user("So?"), YES], "rejected": [ASK, YES, user("So?"), NO]},
+        Example([ASK, YES, user("So?")], ([YES], [NO])),
+    ),
+    "preference, an answer that asks the same again is no whole chat": (
+        PREFERENCE,
+        {"prompt": [ASK], "chosen": [NO, ASK, YES], "rejected": [NO]},
+        Example([ASK], ([NO, ASK, YES], [NO])),
+    ),
+    "transcripts": (
+        PREFERENCE,
+        {
+            "chosen": "\n\nHuman: Is it?\n\nAssistant: yes",
+            "rejected": "\n\nHuman: Is it?\n\nAssistant: no",
+        },
+        Example([ASK], ([YES], [NO])),
+    ),
+    "ShareGPT pairs": (
+        PREFERENCE,
+        {"conversations": [HUMAN], "chosen": GPT, "rejected": {"from": "gpt", "value": "no"}},
+        Example([ASK], ([YES], [NO])),
+    ),
+    "Orca pairs": (
+        PREFERENCE,
+        {"system": "Be calm.", "question": "Is it?", "chosen": "yes", "rejected": "no"},
+        Example([CALM, ASK], ([YES], [NO])),
+    ),
+    # unpaired
+    "unpaired": (
+        UNPAIRED,
+        {"prompt": "Is it?", "completion": " yes", "label": True},
+        Example("Is it?", (" yes",), {"label": 1.0}),
+    ),
+    "unpaired, chats": (
+        UNPAIRED,
+        {"messages": [CALM, ASK, YES], "label": 0},
+        Example([CALM, ASK], ([YES],), {"label": 0.0}),
+    ),
+    "unpaired, ShareGPT": (
+        UNPAIRED,
+        {"conversations": [HUMAN, GPT], "label": False},
+        Example([ASK], ([YES],), {"label": 0.0}),
+    ),
+    # stepwise
+    "stepwise": (
+        STEPWISE,
+        {"prompt": "1+1+1?", "completions": ["1+1=2", "2+1=4"], "labels": [True, False]},
+        Example("1+1+1?", ("1+1=2\n2+1=4\n",), {"labels": [1.0, 0.0]}, steps=(6, 12)),
+    ),
+    # prompts
+    "prompts": (PROMPT_ONLY, {"prompt": "Is it?"}, Example("Is it?", ())),
+    "prompts, chats": (PROMPT_ONLY, {"messages": [CALM, ASK]}, Example([CALM, ASK], ())),
+}
 
 
-def test_language_formats():
-    assert LANGUAGE({"text": "a b"}) == Example("", ("a b",))
-    assert LANGUAGE({"messages": [ASK, YES]}) == Example("", ([ASK, YES],))
-    assert LANGUAGE({"prompt": "a", "completion": "b"}) == Example("a", ("b",))
-    assert LANGUAGE({"prompt": [ASK], "completion": [YES]}) == Example([ASK], ([YES],))
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_become_examples(case):
+    family, row, expected = ROWS[case]
+    found = family(row)
+    assert isinstance(found, Example)
+    assert (found.prompt, found.completions, found.columns, found.steps) == (
+        expected.prompt,
+        expected.completions,
+        expected.columns,
+        expected.steps,
+    )
 
 
-def test_sharegpt_roles_and_spelling():
-    turns = [{"from": "human", "value": "Is it?"}, {"from": "gpt", "value": "yes"}]
-    assert LANGUAGE({"conversations": turns}) == Example("", ([ASK, YES],))
+@pytest.mark.parametrize("case", ROWS)
+def test_a_row_says_which_family_it_is_of(case):
+    family, row, _ = ROWS[case]
+    expected = LANGUAGE if case == "prompts, chats" else family  # a chat may be trained on as well
+    assert family_of(row) is expected
+
+
+def test_every_format_has_a_row_here():
+    seen = {family.find(row).name for family, row, _ in ROWS.values()}
+    known = {known.name for family in FAMILIES for known in family.formats}
+    assert known - seen == {"token ids"}  # they are no text: below
+
+
+PLAIN = {
+    "Alpaca": ("### Instruction:\nAdd\n\n### Response:\n", ("2",)),
+    "Alpaca with input": ("### Instruction:\nAdd\n\n### Input:\n1 1\n\n### Response:\n", ("2",)),
+    "question and answer": ("Is it?\n", ("yes",)),
+    "Orca pairs": ("Is it?\n", ("yes", "no")),
+    "transcripts": ("\n\nHuman: Is it?\n\nAssistant:", (" yes", " no")),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_of_layouts_are_plain_text_without_a_chat_template(case):
+    family, row, _ = ROWS[case]
+    found = family(row).plain
+    assert (None if found is None else (found.prompt, found.completions)) == PLAIN.get(case)
+
+
+@pytest.mark.parametrize("name", [*formats.QUESTIONS])
+def test_questions_go_by_several_names(name):
+    assert family_of({name: "Is it?", "response": "yes"})({name: "Is it?", "response": "yes"}).prompt == [ASK]
+    row = {name: "Is it?", "chosen": "yes", "rejected": "no"}
+    assert PREFERENCE(row).prompt == ("Is it?" if name == "prompt" else [ASK])
+    assert PROMPT_ONLY({name: "Is it?"}).prompt == "Is it?"
+
+
+def test_transcripts_share_the_turns_before_they_part():
+    lead = "\n\nHuman: Is it?\n\nAssistant: yes\n\nHuman: So?\n\nAssistant:"
+    found = PREFERENCE({"chosen": f"{lead} Good.", "rejected": f"{lead} Go. Away."})
+    assert found.prompt == [ASK, YES, user("So?")]
+    assert found.completions == ([assistant("Good.")], [assistant("Go. Away.")])
+    assert (found.plain.prompt, found.plain.completions) == (lead, (" Good.", " Go. Away."))
 
 
 @pytest.mark.parametrize(
@@ -33,18 +222,12 @@ def test_sharegpt_roles_and_spelling():
         ({"labels": [-100, 6, 7]}, [False, True, True]),
         ({"assistant_masks": [0, 0, 1]}, [False, False, True]),
         ({"completion_mask": [0, 1, 1], "assistant_masks": [1, 1, 0]}, [False, True, False]),
+        ({"labels": None, "completion_mask": None}, [True, True, True]),
     ],
 )
 def test_token_ids_as_they_are(columns, trained):
     row = {"input_ids": [5, 6, 7], **columns}
     assert LANGUAGE(row) == TokenizedExample([], [[5, 6, 7]], [trained])
-
-
-def test_preference_formats():
-    explicit = PREFERENCE({"prompt": "Is it?", "chosen": " yes", "rejected": " no", "margin": 2})
-    assert explicit == Example("Is it?", (" yes", " no"), {"margin": 2.0})
-    chat = PREFERENCE({"chosen": [ASK, YES], "rejected": [ASK, NO]})
-    assert chat == Example([ASK], ([YES], [NO]))
 
 
 @pytest.mark.parametrize(
@@ -72,53 +255,161 @@ def test_implicit_prompt_loses_nothing(shared, first, second):
     assert all(example.completions)
 
 
-def test_template_columns_are_decoded_and_nulls_dropped():
-    tool = {"type": "function", "function": {"name": "f", "parameters": None}}
-    row = {
-        "messages": [{**ASK, "tool_calls": None}, YES],
-        "tools": '[{"name": "g"}]',
-        "chat_template_kwargs": {"a": 1},
-    }
-    example = LANGUAGE(row)
-    assert example.completions == ([ASK, YES],)
-    assert example.columns == {"tools": [{"name": "g"}], "chat_template_kwargs": {"a": 1}}
-    assert LANGUAGE({**row, "tools": [tool]}).columns["tools"] == [
-        {"type": "function", "function": {"name": "f"}}
-    ]
+# Tools and template arguments
+
+SEARCH = {"type": "function", "function": {"name": "search"}}
 
 
-def test_assistant_may_call_a_tool_without_content():
-    call = {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
-    }
-    (chat,) = LANGUAGE({"messages": [ASK, call]}).completions
-    assert chat[1] == {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"name": "search"}],
+        [SEARCH],
+        '[{"name": "search"}]',
+        ['{"name": "search"}'],
+        {"name": "search"},
+        [{"type": "function", "function": {"name": "search", "parameters": None}}],  # null: Arrow's
+    ],
+)
+def test_tools_are_schemas_however_they_are_written(tools):
+    assert LANGUAGE({"messages": [ASK, YES], "tools": tools}).columns == {"tools": [SEARCH]}
 
+
+@pytest.mark.parametrize("tools", [None, [], "", "[]"])
+def test_no_tools(tools):
+    assert LANGUAGE({"messages": [ASK, YES], "tools": tools}).columns == {}
+
+
+@pytest.mark.parametrize("given", [{"a": 1, "b": None}, '{"a": 1}'])
+def test_template_arguments(given):
+    found = LANGUAGE({"messages": [ASK, YES], "chat_template_kwargs": given})
+    assert found.columns == {"chat_template_kwargs": {"a": 1}}
+
+
+# Recognition
+
+
+def test_recognition_says_what_is_used_and_what_is_not():
+    row = {"question": "a", "chosen": "b", "rejected": "c", "margin": 1.0, "votes": 3}
+    found = PREFERENCE.recognise(row)
+    assert (found.family, found.format) == ("preference", "question with two answers")
+    assert (found.used, found.unused, found.carried) == (
+        ("question", "chosen", "rejected", "margin"),
+        ("votes",),
+        ("margin",),
+    )
+    assert str(found) == (
+        "question with two answers, from columns question, chosen, rejected, margin; not used: votes"
+    )
+
+
+def test_recognition_speaks_of_the_datas_own_columns():
+    row = {"frage": "a", "gut": "b", "schlecht": "c"}
+    columns = {"prompt": "frage", "chosen": "gut", "rejected": "schlecht"}
+    assert str(PREFERENCE.recognise(row, columns)) == "preference, from columns frage, gut, schlecht"
+    assert family_of(row, columns) is PREFERENCE
+    assert PREFERENCE(row, columns) == Example("a", ("b", "c"))
+
+
+def test_errors_speak_of_the_datas_own_columns():
+    with pytest.raises(UserError, match="column 'gut': expected a string or a list of messages, found 3"):
+        PREFERENCE(
+            {"frage": "a", "gut": 3, "schlecht": "c"},
+            {"prompt": "frage", "chosen": "gut", "rejected": "schlecht"},
+        )
+    with pytest.raises(UserError, match="column 'question': expected"):
+        LANGUAGE({"question": 3, "answer": "yes"})
+
+
+def test_answers_under_names_of_their_own_are_not_left_out():
+    with pytest.raises(UserError, match="--columns prompt=question,chosen=good_answer,rejected=bad_answer"):
+        family_of({"question": "a", "good_answer": "b", "bad_answer": "c"})
+    with pytest.raises(UserError, match="--columns prompt=input"):
+        PREFERENCE({"input": "a", "chosen": "b", "rejected": "c"})
+    assert family_of({"prompt": "a", "difficulty": 3}) is PROMPT_ONLY
+
+
+# Rows by a function of one's own
+
+
+def made_of_tuples(row: dict) -> dict:
+    if row["turns"] == "bad":
+        raise KeyError("turns")
+    question, answer = row["turns"]
+    return {"q": question, "completion": answer}
+
+
+def nothing(row: dict) -> None:
+    return None
+
+
+def test_row_function_comes_before_columns():
+    options = PreparationOptions(row_function=f"{__name__}:made_of_tuples", columns={"prompt": "q"})
+    reader = RowReader(LANGUAGE, options)
+    assert reader({"turns": ["Is it?", " yes"]}) == Example("Is it?", (" yes",))
+    assert reader.recognise({"turns": ["a", "b"]}).used == ("q", "completion")
+    assert pickle.loads(pickle.dumps(reader))({"turns": ["a", "b"]}) == Example("a", ("b",))
+
+
+def test_row_function_of_a_file(tmp_path):
+    (tmp_path / "mine.py").write_text("def shout(row):\n    return {'text': row['quiet'].upper()}\n")
+    reader = RowReader(LANGUAGE, PreparationOptions(row_function=f"{tmp_path}/mine.py:shout"))
+    assert reader({"quiet": "a"}) == Example("", ("A",))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (f"{__name__}:made_of_tuples", "raised KeyError: 'turns'\n  fix: mend the function, or the row"),
+        (f"{__name__}:nothing", "should return a row (a dictionary), found None\n  fix: return a dictionary"),
+        (f"{__name__}:absent", "cannot be loaded: module"),
+        ("nowhere.module:name", "cannot be loaded: No module named 'nowhere'\n  fix: write package.module"),
+    ],
+)
+def test_row_functions_that_fail(function, message):
+    with pytest.raises(UserError) as error:
+        RowReader(LANGUAGE, PreparationOptions(row_function=function))({"turns": "bad"})
+    assert message in str(error.value)
+
+
+# Rows that are refused
 
 REFUSED = {
     "renamed columns": (
         PREFERENCE,
         {"question": "a", "good_answer": "b", "bad_answer": "c"},
-        "no known format: found columns question, good_answer, bad_answer; "
-        "expected prompt + chosen + rejected | chosen + rejected\n"
-        "  fix: dataset.rename_columns({'question': 'prompt', 'good_answer': 'chosen', "
-        "'bad_answer': 'rejected'}), "
+        "no known format: found columns question, good_answer, bad_answer; expected prompt + chosen + "
+        "rejected | conversations + chosen + rejected | chosen + rejected\n"
+        "  fix: say which is which (--columns prompt=question,chosen=good_answer,rejected=bad_answer), "
         "or build the columns with Dataset.map",
     ),
     "misspelt column": (
         LANGUAGE,
         {"prompt": "a", "completions": "b"},
         "no known format: found columns prompt, completions; expected input_ids | prompt + completion "
-        "| messages | conversations | text\n"
-        "  fix: dataset.rename_columns({'completions': 'completion'}), or build the columns with Dataset.map",
+        "| messages | conversations | instruction + output | text\n"
+        "  fix: say which is which (--columns completion=completions), or build the columns with Dataset.map",
+    ),
+    "missing column": (
+        PREFERENCE,
+        {"prompt": "a", "chosen": "b"},
+        "no known format: found columns prompt, chosen; expected prompt + chosen + rejected | "
+        "conversations + chosen + rejected | chosen + rejected\n"
+        "  fix: say which is which (--columns rejected=YOUR_COLUMN), or build the columns with Dataset.map",
+    ),
+    "rows for another method": (
+        PREFERENCE,
+        {"messages": [ASK, YES]},
+        "no known format: found columns messages; expected prompt + chosen + rejected | "
+        "conversations + chosen + rejected | chosen + rejected.\n"
+        "  These columns are rows for SFT (messages)\n"
+        "  fix: train such rows by that method, or give rows as expected",
     ),
     "null": (
         PREFERENCE,
         {"prompt": "a", "chosen": "b", "rejected": None},
-        "column 'rejected': expected a string or a list of messages, found None\n"
-        "  fix: drop the row or fill it in",
+        "column 'rejected': expected a string or a list of messages, found nothing (null, or the key is "
+        "missing)\n  fix: drop the row or fill it in",
     ),
     "number": (
         LANGUAGE,
@@ -126,43 +417,47 @@ REFUSED = {
         "column 'text': expected a string, found 3\n"
         "  fix: mend the row, or convert the column with Dataset.map",
     ),
-    "strings and chats": (
-        LANGUAGE,
-        {"prompt": "a", "completion": [YES]},
-        "columns 'prompt', 'completion': columns must be all strings or all lists of messages, "
-        "found prompt: a string, completion: messages\n"
+    "strings and chats without a prompt": (
+        PREFERENCE,
+        {"chosen": "a", "rejected": [YES]},
+        "columns 'chosen', 'rejected': columns must be all strings or all lists of messages, "
+        "found chosen: a string, rejected: messages\n"
         '  fix: turn the strings into messages: [{"role": "user", "content": prompt}]',
-    ),
-    "no role": (
-        LANGUAGE,
-        {"messages": [{"content": "a"}]},
-        "column 'messages', message 0: a message needs a role, found {'content': 'a'}\n"
-        '  fix: write messages as {"role": "user", "content": "..."}',
-    ),
-    "null content": (
-        LANGUAGE,
-        {"messages": [ASK, {"role": "assistant", "content": None}]},
-        "column 'messages', message 1: the assistant message has no content: "
-        "{'role': 'assistant', 'content': None}\n"
-        "  fix: drop or mend it",
-    ),
-    "messages as a string": (
-        LANGUAGE,
-        {"messages": "hi"},
-        "column 'messages': expected a list of messages, found 'hi'\n"
-        "  fix: mend the row, or convert the column with Dataset.map",
     ),
     "margin": (
         PREFERENCE,
         {"prompt": "a", "chosen": "b", "rejected": "c", "margin": "big"},
-        "column 'margin': expected a number, found 'big'\n"
+        "column 'margin': expected a finite number, found 'big'\n"
         "  fix: mend the row, or convert the column with Dataset.map",
     ),
-    "labels": (
+    "labels of token ids": (
         LANGUAGE,
         {"input_ids": [1, 2], "labels": [1]},
         "column 'input_ids': 2 token ids, but 1 labels or mask values\n"
         "  fix: give every token one label or mask value",
+    ),
+    "label": (
+        UNPAIRED,
+        {"prompt": "a", "completion": "b", "label": "good"},
+        "column 'label': expected true or false, found 'good'\n"
+        "  fix: mend the row, or convert the column with Dataset.map",
+    ),
+    "a chat that the label does not judge": (
+        UNPAIRED,
+        {"messages": [ASK], "label": True},
+        "column 'messages': the last message should be the assistant's, found [{'role': 'user', "
+        "'content': 'Is it?'}]\n  fix: end the chat with the turn that the label judges",
+    ),
+    "steps": (
+        STEPWISE,
+        {"prompt": "a", "completions": ["b", "c"], "labels": [True]},
+        "columns 'completions', 'labels': 2 steps, but 1 labels\n  fix: give every step one label",
+    ),
+    "text before a transcript": (
+        PREFERENCE,
+        {"chosen": "Hello\n\nHuman: a\n\nAssistant: b", "rejected": "Hello\n\nHuman: a\n\nAssistant: c"},
+        "column 'chosen': the transcript does not begin with Human:, but with 'Hello'\n"
+        r"  fix: begin with '\n\nHuman:', or give the text as a prompt column",
     ),
 }
 
@@ -173,3 +468,12 @@ def test_refused_rows(case):
     with pytest.raises(UserError) as error:
         read(row)
     assert str(error.value) == message
+
+
+def test_a_missing_column_of_the_mapping_names_the_nearest():
+    with pytest.raises(UserError) as error:
+        LANGUAGE({"question": "a", "answer": "b"}, {"prompt": "questoin"})
+    assert str(error.value) == (
+        "columns: no column 'questoin'; there is question, answer. Did you mean 'question'?\n"
+        "  fix: name columns of the data on the right: --columns prompt=question"
+    )
