@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from burnish.data.example import Example
@@ -54,6 +54,10 @@ class PreparationOptions:
                 raise UserError(f"expected {' or '.join(allowed)}, found {getattr(self, name)!r}", where=name)
         if self.max_length is not None and self.max_length < 2:
             raise UserError(f"expected at least 2 tokens, found {self.max_length!r}", where="max_length")
+
+    def with_columns(self, columns: Mapping[str, str]) -> PreparationOptions:
+        """The same for a source that has its own names of columns."""
+        return replace(self, columns={**self.columns, **columns}) if columns else self
 
     def trains_completion_only(self, example: Example) -> bool:
         """Whether the prompt of `example` stays untrained."""

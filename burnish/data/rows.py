@@ -78,11 +78,15 @@ class RowStream:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
+ReadRow = Callable[[Mapping[str, Any]], Example | TokenizedExample]
+"""What a row means, as a family of formats or a function of one's own has it. Raises `UserError`."""
+
+
 @dataclass(frozen=True)
 class RowReader:
     """Reads a row as a method does, after what the options say of columns."""
 
-    read_row: Callable[[Mapping[str, Any]], Example | TokenizedExample]
+    read_row: ReadRow
     options: PreparationOptions
 
     def __call__(self, row: Mapping[str, Any]) -> Example | TokenizedExample:
@@ -134,6 +138,21 @@ class RowReader:
     def __getstate__(self) -> dict[str, Any]:
         """Without the function, which another process loads by its name."""
         return {name: value for name, value in self.__dict__.items() if name != "_function"}
+
+
+def check_first(source: Source, read_row: ReadRow, options: PreparationOptions) -> None:
+    """Refuse a source whose columns are of no known format, by its first row. Raises `UserError`.
+
+    Where rows that cannot be read are skipped, what is in the row does not matter here.
+    """
+    reader = RowReader(read_row, options.with_columns(source.columns))
+    first = source.dataset[0]
+    try:
+        reader.recognise(first)
+        if options.on_bad_row == "stop":
+            reader(first)
+    except UserError as error:
+        raise error.at(source.origins.of(0, first)) from error.__cause__
 
 
 def load_function(name: str) -> Callable[..., Any]:

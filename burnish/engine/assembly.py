@@ -1,4 +1,4 @@
-"""Putting a trainer together from what a person gives: a model or its name, a config, rows, an adapter."""
+"""Putting a trainer together from what a person gives: a model or its name, a config, an adapter."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import dataclasses
 import json
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.rows import parse_columns
-from burnish.data.source import load_source
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
 from burnish.models.forward import inner_model
@@ -192,44 +186,6 @@ def settle_special_tokens(model: nn.Module, tokenizer: PreTrainedTokenizerBase) 
     config = inner_model(model).config
     if getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = tokenizer.pad_token_id
-
-
-# Rows
-
-
-def preparation_options(args: EngineConfig, method: dict[str, Any]) -> PreparationOptions:
-    return PreparationOptions(
-        **{
-            "max_length": args.max_length,
-            "truncation_mode": args.truncation_mode,
-            "eos_token": args.eos_token,
-            "num_proc": args.dataset_num_proc,
-            "columns": parse_columns(args.columns),
-            "row_function": args.row_function,
-            "on_bad_row": args.on_bad_row,
-            "bad_row_budget": args.bad_row_budget,
-            **method,
-        }
-    )
-
-
-def prepare_rows(
-    dataset: Any, read_row: Callable, tokenizer: Any, options: PreparationOptions, name: str
-) -> tuple[Dataset, Any]:
-    """Rows as token ids, and the report on what became of them (None if they were prepared before)."""
-    if not isinstance(dataset, Dataset):
-        dataset = load_source(dataset)
-    if set(dataset.column_names) >= PREPARED_COLUMNS - {"origin"}:  # which is for messages only
-        return dataset, None
-    prepared, report = prepare(dataset, read_row, tokenizer, options, name)
-    logger.info("%s", report)
-    return prepared, report
-
-
-def collate(rows: Sequence[dict[str, Any] | list[dict[str, Any]]]) -> list[TokenizedExample]:
-    """Prepared rows, or packs of them, as examples."""
-    packs = [row if isinstance(row, list) else [row] for row in rows]
-    return [TokenizedExample.from_row(row) for pack in packs for row in pack]
 
 
 def stack_rows(parts: Sequence[Tensor]) -> Tensor:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from burnish.data.example import TokenizedExample
 from burnish.data.preview import preview
+from burnish.data.stream import SHUFFLED, PreparedStream
+from burnish.engine.rows import first_example
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
@@ -81,8 +82,7 @@ def make_plan(engine: Engine) -> Plan:
     plan.say("trained", f"{_count(trained)} parameters, {trained / total:.1%}", _adapter(model))
     _say_data(plan, engine)
     if engine.train_dataset is not None:
-        first = TokenizedExample.from_row(engine.train_dataset[0])
-        plan.preview = preview(first, engine.processing_class, limit=PREVIEW)
+        plan.preview = preview(first_example(engine.train_dataset), engine.processing_class, limit=PREVIEW)
     plan.say("dtype", *_dtype(engine, model))
     plan.say("attention", certificate.tier, "; ".join([certificate.reason, *certificate.notes]))
     plan.say(
@@ -122,9 +122,12 @@ def _memory(engine: Engine, inner: Any) -> tuple[int, str, bool, str]:
 
 
 def _longest_row(engine: Engine) -> int:
-    """Tokens of the longest prepared row, with all its completions."""
-    reports = engine.preparation_reports.values()
-    return max((report.longest for report in reports), default=engine.args.max_length or 1024)
+    """Tokens of the longest prepared row, with all its completions; of a stream, the most there can be."""
+    longest = [report.longest for reports in engine.preparation_reports.values() for report in reports]
+    limit = engine.args.max_length
+    if isinstance(engine.train_dataset, PreparedStream) and limit is not None:
+        longest.append(limit * len(first_example(engine.train_dataset).completions))
+    return max(longest, default=limit or 1024)
 
 
 def activation_bytes(inner: Any, compute_dtype: torch.dtype | None) -> int:
@@ -188,11 +191,22 @@ def _adapter(model: nn.Module) -> str:
 
 
 def _say_data(plan: Plan, engine: Engine) -> None:
-    for report in engine.preparation_reports.values():
-        first, *rest = str(report).splitlines()
-        plan.say("rows", first)
-        for line in rest:
-            plan.say("", line.strip())
+    """For every source: what it was taken for, what became of its rows, and why."""
+    for split, reports in engine.preparation_reports.items():
+        streamed = split == "train" and isinstance(engine.train_dataset, PreparedStream)
+        for report in reports:
+            first, *rest = str(report).splitlines()
+            if streamed:
+                first = f"{report.name}: a stream; rows are read, checked and counted as they come"
+            plan.say(f"{split} rows", first)
+            if report.format:
+                plan.say("", report.format)
+            for line in rest:
+                plan.say("", line.strip())
+    if isinstance(engine.train_dataset, PreparedStream):
+        shuffled = engine.train_dataset.shuffle_seed is not None
+        order = f"drawn out of {SHUFFLED:,} rows at a time" if shuffled else "as the stream has it"
+        plan.say("order", order, "the rows to come are not known")
 
 
 def _dtype(engine: Engine, model: nn.Module) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
+from burnish.data.stream import PreparedStream
 from burnish.errors import UserError
 from burnish.models.reference import COLUMN, Reference
 from burnish.paths import cache_folder
@@ -29,8 +30,14 @@ ROWS = 64
 """Rows that a rank scores between two gathers."""
 
 
-def with_reference_scores(engine: Engine, reference: Reference, dataset: Dataset) -> Dataset:
+def with_reference_scores(engine: Engine, reference: Reference, dataset: Dataset | PreparedStream) -> Dataset:
     """The dataset with the reference's log-probability of every completion as one more column."""
+    if isinstance(dataset, PreparedStream):
+        raise UserError(
+            "the reference scores all rows before step 1, and a stream's rows are not known then",
+            where="train_dataset",
+            fix="pass ref_model=..., or train an adapter (use_peft), or load the rows without streaming",
+        )
     if COLUMN in dataset.column_names:
         return dataset
     if not reference.is_live and engine.state.global_step > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from burnish.data.example import TokenizedExample
@@ -36,5 +36,21 @@ class Step:
         return sum(len(e.prompt) + len(completion) for e in self.examples for completion in e.completions)
 
     @property
-    def rows(self) -> list[int]:
-        return [example.row for example in self.examples]
+    def origins(self) -> str:
+        """Where its rows come from: `pairs.jsonl, rows 3, 17 (id 95); more.jsonl, row 0`."""
+        return shortened_origins([example.origin or f"row {example.row}" for example in self.examples])
+
+
+SHOWN_ORIGINS = 8
+"""Rows that a message names."""
+
+
+def shortened_origins(origins: Sequence[str]) -> str:
+    """The first origins in a line, each file named once, and how many more there are."""
+    rows: dict[str, list[str]] = {}
+    for origin in origins[:SHOWN_ORIGINS]:
+        file, _, row = origin.rpartition("row ")
+        rows.setdefault(file, []).append(row)
+    named = [f"{file}row{'s' if len(found) > 1 else ''} {', '.join(found)}" for file, found in rows.items()]
+    more = len(origins) - SHOWN_ORIGINS
+    return "; ".join(named) + (f" and {more} more" if more > 0 else "")

@@ -30,7 +30,9 @@ from transformers.trainer_utils import EvalLoopOutput
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.packing import consecutive, micro_batches
-from burnish.engine import assembly
+from burnish.data.report import PreparationReport
+from burnish.data.stream import PreparedStream
+from burnish.engine import assembly, rows
 from burnish.engine.compat import check_arguments
 from burnish.engine.config import EngineConfig
 from burnish.engine.meter import Meter
@@ -87,11 +89,11 @@ class Engine(Trainer):
         self.adapter_is_fresh = built.adapter_is_fresh
         tokenizer = assembly.build_tokenizer(processing_class, built.name, args)
         assembly.settle_special_tokens(built.model, tokenizer)
-        self.preparation_reports: dict[str, Any] = {}
+        self.preparation_reports: dict[str, list[PreparationReport]] = {}  # of the sources, by split
         super().__init__(
             model=built.model,
             args=args,
-            data_collator=assembly.collate,
+            data_collator=rows.collate,
             train_dataset=self._prepared(train_dataset, tokenizer, args, "train"),
             eval_dataset=self._prepared(eval_dataset, tokenizer, args, "eval"),
             processing_class=tokenizer,
@@ -122,7 +124,8 @@ class Engine(Trainer):
             f"{type(self).__name__} has no predictions", where="compute_metrics", fix="leave it out"
         )
 
-    def preparation(self, args: EngineConfig) -> dict[str, Any]:
+    @classmethod
+    def preparation(cls, args: EngineConfig) -> dict[str, Any]:
         """Options of the data preparation that differ from the shared ones."""
         return {}
 
@@ -173,10 +176,16 @@ class Engine(Trainer):
             return {
                 key: self._prepared(split, tokenizer, args, f"{name}_{key}") for key, split in dataset.items()
             }
-        options = assembly.preparation_options(args, self.preparation(args))
-        prepared, report = assembly.prepare_rows(dataset, type(self).read_row, tokenizer, options, name)
-        if report is not None:
-            self.preparation_reports[name] = report
+        options = rows.preparation_options(args, self.preparation(args))
+        read_row = type(self).read_row
+        if name == "train" and (streams := rows.streams_in(dataset)):
+            stream = rows.prepare_stream(streams, read_row, tokenizer, options, args)
+            self.preparation_reports[name] = stream.reports
+            return stream
+        with args.main_process_first(desc="preparing rows"):  # the others find them in the cache
+            prepared, reports = rows.prepare_rows(dataset, read_row, tokenizer, options, name, args.seed)
+        if reports:
+            self.preparation_reports[name] = reports
         return prepared
 
     def _completed(self, dataset: Any) -> Any:
@@ -204,7 +213,12 @@ class Engine(Trainer):
         plan = self.get_ready()
         if self.is_world_process_zero():
             plan.show()
-        return super().train(*args, **kwargs)
+            rows.write_reports(self.preparation_reports, self.args.output_dir)
+        output = super().train(*args, **kwargs)
+        if self.is_world_process_zero() and isinstance(self.train_dataset, PreparedStream):
+            print(*self.train_dataset.reports, sep="\n")
+            rows.write_reports(self.preparation_reports, self.args.output_dir)
+        return output
 
     def get_ready(self) -> Plan:
         """Certify the model, decide what is open, score rows in advance. Once, before the first forest."""
@@ -260,7 +274,7 @@ class Engine(Trainer):
         forget_copies(inner_model(self.model))
         if (every := self.args.torch_empty_cache_steps) and self.state.global_step % every == 0:
             clear_device_cache()
-        self._rows = inputs.rows
+        self._rows = inputs.origins
         return loss
 
     def _micro_batch(
@@ -279,7 +293,7 @@ class Engine(Trainer):
 
     def filler(self) -> TokenizedExample:
         """A row to run without weight, where another rank has one and this one has not."""
-        return TokenizedExample.from_row(self.train_dataset[0])
+        return rows.first_example(self.train_dataset)
 
     def compute_loss(
         self,
@@ -303,9 +317,8 @@ class Engine(Trainer):
             return grad_norm
         self._bad_steps += 1
         model.zero_grad(set_to_none=True)  # an optimizer leaves weights without gradient alone
-        rows = ", ".join(map(str, self._rows[:20])) + (" ..." if len(self._rows) > 20 else "")
         message = (
-            f"step {self.state.global_step + 1} was not applied: its gradient is not finite (rows {rows})"
+            f"step {self.state.global_step + 1} was not applied: its gradient is not finite ({self._rows})"
         )
         if self._bad_steps >= MOST_BAD_STEPS:
             raise UserError(
@@ -334,17 +347,17 @@ class Engine(Trainer):
         self, model: nn.Module, inputs: list, prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[None, Tensor | None, Tensor | None]:
         """Adds to the evaluation's sums and counts; its loss is exact over unequal batches."""
-        rows: list[tuple[Tensor, Tensor]] = []
+        parts: list[tuple[Tensor, Tensor]] = []
         with torch.no_grad(), self.compute_loss_context_manager():
             for examples in self._evaluated(inputs):
                 forest = Forest.pack(examples).to(self.args.device)
                 output = self.objective(model, forest)
                 self._eval_meter.add({"loss": output.loss, **output.metrics})
                 if not prediction_loss_only:
-                    rows.append(self.predictions(model, forest))
-        if not rows:
+                    parts.append(self.predictions(model, forest))
+        if not parts:
             return None, None, None
-        predictions, labels = zip(*rows, strict=True)
+        predictions, labels = zip(*parts, strict=True)
         return None, assembly.stack_rows(predictions), assembly.stack_rows(labels)
 
     def _evaluated(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:

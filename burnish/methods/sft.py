@@ -79,7 +79,8 @@ class SFTTrainer(Engine):
     def setup(self, loss: Callable[[Tensor], Tensor] | None = None) -> None:
         self.loss = self.bind(loss or LIKELIHOOD_LOSSES[self.args.loss_type])
 
-    def preparation(self, args: SFTConfig) -> dict[str, Any]:
+    @classmethod
+    def preparation(cls, args: SFTConfig) -> dict[str, Any]:
         names = (
             "completion_only_loss",
             "assistant_only_loss",

@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ class Stage:
         """
         values = resolve(self.settings, self.method.fields(), f"burnish {self.method.name} --help-all")
         self._need("model_name_or_path", values, "a model folder or id")
-        self._need("dataset_name", values, "a file, a folder or a dataset id")
+        if values.get("datasets") is None:
+            self._need("dataset_name", values, "a file, a folder or a dataset id")
         values.setdefault("output_dir", default_output(self.method.name, values["model_name_or_path"]))
 
         from burnish.models.load import ModelConfig
@@ -46,8 +47,8 @@ class Stage:
         config.model_init_kwargs = model.init_kwargs() | (config.model_init_kwargs or {})
         if not model_comes_later:
             self._check_model(model.model_name_or_path)
-        train = self._rows("dataset_name", script.dataset_train_split, script, config)
-        return PreparedStage(self.name, self.method, config, model, train, self._eval_rows(script, config))
+        train, evaluation = self._rows(script, config)
+        return PreparedStage(self.name, self.method, config, model, train, evaluation)
 
     def _need(self, key: str, values: Mapping[str, Any], what: str) -> None:
         if values.get(key) is None:
@@ -82,39 +83,71 @@ class Stage:
             missing = UserError(f"there is no model folder '{name}'", fix="check the path")
             raise self._located(missing, "model_name_or_path")
 
-    def _eval_rows(self, script: Any, config: Any) -> Any:
-        """The rows to evaluate on, or None: a dataset of their own, or a split where evaluation is on."""
+    def _rows(self, script: Any, config: Any) -> tuple[list, list | None]:
+        """The rows to train on, and those to evaluate on: of their own, held out, or a split."""
+        key = "dataset_name" if script.datasets is None else "datasets"
+        if script.dataset_streaming:
+            train = self._streams(key, script)
+        else:
+            train = self._sources(key, script.sources, script.dataset_train_split, script, config)
+        if script.test_split_size is not None:
+            return self._held_out(train, script.test_split_size, config)
         if script.eval_dataset_name is not None:
-            return self._rows("eval_dataset_name", script.dataset_test_split, script, config)
+            name = "eval_dataset_name"
+            return train, self._sources(name, script.evaluation, script.dataset_test_split, script, config)
         if config.eval_strategy == "no":
-            return None
-        if Path(script.dataset_name).expanduser().is_file():
-            alone = UserError(
-                f"{script.dataset_name} is one file, so it has no rows of its own to evaluate on",
-                fix="give eval_dataset_name, or a folder with a train and a test file",
-            )
-            raise self._located(alone, "eval_strategy")
-        return self._rows("dataset_name", script.dataset_test_split, script, config)
+            return train, None
+        self._refuse_single_files(script.sources())
+        return train, self._sources(key, script.sources, script.dataset_test_split, script, config)
 
-    def _rows(self, key: str, split: str, script: Any, config: Any) -> Any:
-        """The rows that a setting names, of which the first must be of the method's formats."""
-        from burnish.data.source import load_source
+    def _streams(self, key: str, script: Any) -> list:
+        from burnish.data.mixture import load_streams
 
-        name = getattr(script, key)
         try:
-            rows = load_source(name, config=script.dataset_config, split=split)
+            split, config = script.dataset_train_split, script.dataset_config
+            return load_streams(script.sources(), split=split, config=config)
         except UserError as error:
             raise self._located(error, key) from None
-        first = dict(rows[0])
-        text_field = getattr(config, "dataset_text_field", "text")
-        if text_field in first:
-            first["text"] = first.pop(text_field)
+
+    def _sources(
+        self, key: str, entries: Callable[[], list], split: str, script: Any, config: Any
+    ) -> list[Any]:
+        """The rows that a setting names, a source each; the first of each must be of a known format."""
+        from burnish.data.mixture import load_mixture
+        from burnish.data.rows import check_first
+
         try:
-            self.method.trainer_class().read_row(first)
+            sources = load_mixture(entries(), split=split, config=script.dataset_config, seed=config.seed)
         except UserError as error:
-            place = ", ".join(filter(None, [f"{name}, first row", error.where]))
-            raise UserError(error.what, where=place, fix=error.fix) from None
-        return rows
+            raise self._located(error, key) from None
+        for source in sources:
+            check_first(source, self.method.trainer_class().read_row, self._options(config))
+        return sources
+
+    def _held_out(self, sources: list, size: float, config: Any) -> tuple[list, list]:
+        from burnish.data.holdout import hold_out
+
+        read_row = self.method.trainer_class().read_row
+        try:
+            return hold_out(sources, size, read_row, self._options(config), config.seed)
+        except UserError as error:
+            raise self._located(error, "test_split_size") from None
+
+    def _options(self, config: Any) -> Any:
+        from burnish.engine.rows import preparation_options
+
+        return preparation_options(config, self.method.trainer_class().preparation(config))
+
+    def _refuse_single_files(self, entries: list) -> None:
+        """A file has no second split to evaluate on."""
+        for entry in entries:
+            if Path(entry.path).expanduser().is_file():
+                alone = UserError(
+                    f"{entry.path} is one file, so it has no rows of its own to evaluate on",
+                    fix="hold out a part of it (test_split_size: 0.1), give eval_dataset_name, or a folder "
+                    "with a train and a test file",
+                )
+                raise self._located(alone, "eval_strategy")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""The rows of a trainer: from names, datasets, streams, or several of them, to token ids."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, IterableDataset, IterableDatasetDict
+
+from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
+from burnish.data.mixture import Entry, load_mixture, mixed
+from burnish.data.options import PreparationOptions
+from burnish.data.prepare import prepare
+from burnish.data.report import PreparationReport
+from burnish.data.rows import RowStream, Source, parse_columns
+from burnish.data.source import load_rows, load_stream
+from burnish.data.stream import PreparedStream
+from burnish.engine.config import EngineConfig
+from burnish.errors import UserError
+
+logger = logging.getLogger("burnish")
+
+
+def preparation_options(args: EngineConfig, method: dict[str, Any]) -> PreparationOptions:
+    return PreparationOptions(
+        **{
+            "max_length": args.max_length,
+            "truncation_mode": args.truncation_mode,
+            "eos_token": args.eos_token,
+            "num_proc": args.dataset_num_proc,
+            "columns": parse_columns(args.columns),
+            "row_function": args.row_function,
+            "on_bad_row": args.on_bad_row,
+            "bad_row_budget": args.bad_row_budget,
+            **method,
+        }
+    )
+
+
+def prepare_rows(
+    rows: Any, read_row: Callable, tokenizer: Any, options: PreparationOptions, name: str, seed: int
+) -> tuple[Dataset, list[PreparationReport]]:
+    """Rows as token ids, and a report on what became of those of each source (none if they are prepared).
+
+    `rows` are a dataset, what `load_rows` takes, or several of these. Raises `UserError`.
+    """
+    if isinstance(rows, Dataset) and set(rows.column_names) >= PREPARED_COLUMNS - {"origin"}:
+        return rows, []  # the origin is for messages only
+    sources = sources_of(rows, name, seed)
+    prepared = [prepare(source, read_row, tokenizer, options) for source in sources]
+    for each in prepared:
+        logger.info("%s", each.report)
+    return mixed([each.dataset for each in prepared], sources, seed), [each.report for each in prepared]
+
+
+def sources_of(rows: Any, name: str, seed: int) -> list[Source]:
+    """Rows, or their names, as sources; `name` is that of rows in memory. Raises `UserError`."""
+    if isinstance(rows, str | os.PathLike):
+        rows = [os.fspath(rows)]
+    if isinstance(rows, list) and rows and all(isinstance(each, str | Source) for each in rows):
+        return [
+            each if isinstance(each, Source) else load_mixture([Entry.of(each)], seed=seed)[0]
+            for each in rows
+        ]
+    return [load_rows(rows, label=name)]
+
+
+def streams_in(rows: Any) -> list[RowStream]:
+    """The streams that rows are; none, where they are all there."""
+    if isinstance(rows, IterableDataset | IterableDatasetDict):
+        return load_stream(rows, label="the stream")
+    streams = rows if isinstance(rows, list) else [rows]
+    return streams if streams and all(isinstance(each, RowStream) for each in streams) else []
+
+
+def prepare_stream(
+    streams: Sequence[RowStream], read_row: Callable, tokenizer: Any, options: PreparationOptions, args: Any
+) -> PreparedStream:
+    """Rows as token ids, made as training asks for them. Raises `UserError` for what a stream cannot do."""
+    fix = "leave out dataset_streaming (or streaming=True)"
+    if args.max_steps <= 0:
+        raise UserError(
+            "training on a stream needs max_steps: how many rows there are is not known",
+            where="max_steps",
+            fix="set max_steps",
+        )
+    if args.dataloader_num_workers:
+        raise UserError(
+            "a stream's rows are read and counted in the training process",
+            where="dataloader_num_workers",
+            fix=f"set it to 0, or {fix}",
+        )
+    if getattr(args, "packing", False):
+        raise UserError(
+            "packs are chosen over all rows, and a stream does not know them", where="packing", fix=fix
+        )
+    args.accelerator_config.dispatch_batches = False  # each rank reads the stream: examples are no tensors
+    seed = args.data_seed if args.data_seed is not None else args.seed
+    shuffled = args.train_sampling_strategy == "random"
+    return PreparedStream(streams, read_row, tokenizer, options, shuffle_seed=seed if shuffled else None)
+
+
+def first_example(dataset: Dataset | PreparedStream) -> TokenizedExample:
+    return TokenizedExample.from_row(dataset.first if isinstance(dataset, PreparedStream) else dataset[0])
+
+
+def write_reports(reports: Mapping[str, Sequence[PreparationReport]], output_dir: str) -> None:
+    """What became of every row, beside the model: `preparation.json`, a list of sources for each split."""
+    text = json.dumps(
+        {split: [report.to_dict() for report in found] for split, found in reports.items()}, indent=2
+    )
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    (Path(output_dir) / "preparation.json").write_text(text + "\n", encoding="utf-8")
+
+
+def collate(rows: Sequence[dict[str, Any] | list[dict[str, Any]]]) -> list[TokenizedExample]:
+    """Prepared rows, or packs of them, as examples."""
+    packs = [row if isinstance(row, list) else [row] for row in rows]
+    return [TokenizedExample.from_row(row) for pack in packs for row in pack]
