@@ -52,7 +52,9 @@ def _stream(versions: list[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of one file; empty lines are skipped. Raises `UserError` naming the line, or the byte."""
     with opened(path) as file:
-        start = file.read(len(codecs.BOM_UTF8) + 64).removeprefix(codecs.BOM_UTF8).lstrip()
+        start = file.read(len(codecs.BOM_UTF8) + 64)
+        _check_kind(start, path)
+        start = start.removeprefix(codecs.BOM_UTF8).lstrip()
         file.seek(0)
         yield from _list_rows(path, file.read()) if start.startswith(b"[") else _line_rows(path, file)
 
@@ -66,8 +68,8 @@ def _line_rows(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
-        except ValueError as error:
+            row = _parsed(text)
+        except (ValueError, RecursionError) as error:
             raise _not_json(error, text, where, whole_line=line.endswith(b"\n")) from None
         if not isinstance(row, dict):
             raise UserError(
@@ -78,16 +80,86 @@ def _line_rows(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
         yield row
 
 
+class _Fault(ValueError):
+    """JSON by the letter, but not what anybody means. The second argument says how to mend it."""
+
+
+def _parsed(text: str) -> Any:
+    """The JSON value of a text. Raises `ValueError`, or `RecursionError` for what is nested very deeply."""
+    value = DECODER.decode(text)
+    if "\\ud" in text or "\\uD" in text:  # half of a character, cut through by who escaped it
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            at = text.lower().find(f"\\u{ord(half):04x}")
+            raise _Fault(
+                f"half a character (the lone surrogate \\u{ord(half):04x}) at character {at + 1}",
+                "the text was cut within an emoji or the like; remove the half, or make the row anew",
+            ) from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        values = ", ".join(shorten(value, 40) for name, value in pairs if name == twice)
+        raise _Fault(f"the key '{twice}' is there twice ({values})", "keep one of them")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _check_kind(start: bytes, path: Path) -> None:
+    """Refuse files that are something else by their first bytes."""
+    named = next((name for magic, name in MAGIC.items() if start.startswith(magic)), "")
+    if named:
+        raise UserError(
+            f"the file is no JSON text, but {named}",
+            where=str(path),
+            fix="give the file its own suffix, or unpack it",
+        )
+    wide = next((name for mark, name in WIDE.items() if start.startswith(mark)), "")
+    if not wide and start[1:2] == b"\0" and start[:1] != b"\0":
+        wide = "UTF-16LE"
+    if wide:
+        raise UserError(
+            f"the file is {wide}, not UTF-8",
+            where=str(path),
+            fix=f"convert it: iconv -f {wide} -t UTF-8 {path.name} > utf8-{path.name}",
+        )
+
+
+MAGIC = {
+    b"\x1f\x8b": "compressed (gzip: name it .jsonl.gz)",
+    b"PK\x03\x04": "a ZIP archive",
+    b"PAR1": "Parquet",
+}
+WIDE = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
 def _list_rows(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
     text = _decode(content, str(path), 0, first=True)
     try:
-        rows = json.loads(text)
+        rows = _parsed(text)
     except json.JSONDecodeError as error:
         where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise UserError(f"not JSON: {error.msg}", where=where, fix="mend the file at that place") from None
+        line = text.splitlines()[error.lineno - 1] if text.splitlines() else ""
+        raise UserError(
+            f"not JSON: {error.msg}: {shorten(line.strip())}", where=where, fix="mend the file at that place"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error, text, str(path), whole_line=True) from None
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise UserError(f"expected a JSON object, found {shorten(row)}", where=f"{path}, element {index}")
+            raise UserError(
+                f"expected a JSON object, found {shorten(row)}",
+                where=f"{path}, element {index}",
+                fix='write a list of objects, like [{"text": "..."}]',
+            )
     yield from rows
 
 
@@ -104,7 +176,20 @@ def _decode(line: bytes, where: str, offset: int, first: bool) -> str:
         ) from None
 
 
-def _not_json(error: ValueError, text: str, where: str, whole_line: bool) -> UserError:
+def _not_json(error: Exception, text: str, where: str, whole_line: bool) -> UserError:
+    if isinstance(error, _Fault):
+        what, fix = error.args
+        return UserError(what, where=where, fix=fix)
+    if isinstance(error, RecursionError):
+        return UserError(
+            "nested too deeply", where=where, fix="flatten the row, or write the value as a string"
+        )
+    if "\0" in text:
+        return UserError(
+            f"{text.count(chr(0)):,} NUL bytes in place of text",
+            where=where,
+            fix="a crash or a full disk leaves them; make the file anew, or delete this line",
+        )
     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
     if not whole_line:
         return UserError(
@@ -113,11 +198,10 @@ def _not_json(error: ValueError, text: str, where: str, whole_line: bool) -> Use
             fix="the file was not written to its end; make it anew, or delete this line",
         )
     column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-    return UserError(
-        f"not JSON: {reason}: {shorten(text.strip())}",
-        where=where + column,
-        fix="write one JSON object a line, without line breaks inside",
-    )
+    fix = "write one JSON object a line, without line breaks inside"
+    if text.strip() == "{":
+        fix += " (jq -c . FILE does); or a list of objects"
+    return UserError(f"not JSON: {reason}: {shorten(text.strip())}", where=where + column, fix=fix)
 
 
 # Types of columns: a name for a scalar, {key: type}, [type], None for null, or MIXED
