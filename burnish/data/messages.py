@@ -134,8 +134,8 @@ def _check(message: dict[str, Any], given: Any, where: str) -> None:
             fix='write messages as {"role": "user", "content": "..."}',
             reason="a message without a role",
         )
-    meant = SHAREGPT_ROLES.get(role, "") or nearest(role, ROLES)
-    if role not in ROLES and meant:
+    meant = "" if role in ROLES else SHAREGPT_ROLES.get(role, "") or nearest(role, ROLES)
+    if meant:
         raise UserError(
             f"unknown role '{role}'.{meant if meant.startswith(' ') else f' Did you mean {meant!r}?'}",
             where=where,

@@ -7,22 +7,21 @@ transcripts) are chats for a model with a chat template, and plain text for one 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.data import cells
+from burnish.data.cells import Row
 from burnish.data.example import Example, Message, Text, TokenizedExample
 from burnish.data.messages import from_json, read_messages, read_tools, without_nulls, wrong_type
 from burnish.errors import UserError, shorten
-
-Row = Mapping[str, Any]
 
 # Language modeling: one path, of which spans are trained
 
 
 def prompt_completion(row: Row) -> Example:
-    prompt, completion = _one_kind(_text(row, "prompt"), _text(row, "completion"))
+    prompt, completion = _one_kind(cells.text(row, "prompt"), cells.text(row, "completion"))
     return Example(prompt, (completion,), template_columns(row))
 
 
@@ -36,8 +35,8 @@ def conversations(row: Row) -> Example:
 
 def instruction(row: Row) -> Example:
     """Alpaca's columns: the input, where there is one, follows the instruction."""
-    task, output = _string(row, "instruction"), _string(row, "output")
-    given = _optional(row, "input")
+    task, output = cells.string(row, "instruction"), cells.string(row, "output")
+    given = cells.optional(row, "input")
     headings = f"### Instruction:\n{task}\n\n" + (f"### Input:\n{given}\n\n" if given else "")
     plain = Example(f"{headings}### Response:\n", (output,))
     prompt = [*_system(row), _user(f"{task}\n\n{given}" if given else task)]
@@ -45,7 +44,7 @@ def instruction(row: Row) -> Example:
 
 
 def question_answer(row: Row) -> Example:
-    question, answer = _text(row, "prompt"), _text(row, "completion")
+    question, answer = cells.text(row, "prompt"), cells.text(row, "completion")
     prompt, completion = _as_chat(question, "user"), _as_chat(answer, "assistant")
     texts = isinstance(question, str) and isinstance(answer, str)
     plain = Example(f"{question}\n", (answer,)) if texts else None
@@ -53,7 +52,7 @@ def question_answer(row: Row) -> Example:
 
 
 def plain_text(row: Row) -> Example:
-    return Example("", (_string(row, "text"),))
+    return Example("", (cells.string(row, "text"),))
 
 
 MASK_COLUMNS = ("completion_mask", "assistant_masks")
@@ -62,7 +61,7 @@ IGNORED_LABEL = -100
 
 def token_ids(row: Row) -> TokenizedExample:
     """`labels` say what is trained (-100: not); else the masks together; else every token is trained."""
-    ids = _list_of(int, row, "input_ids", "a list of integers")
+    ids = cells.list_of(int, row, "input_ids", "a list of integers")
     if any(token < 0 for token in ids):
         raise UserError(
             f"token ids are 0 or more, found {min(ids)}",
@@ -73,12 +72,13 @@ def token_ids(row: Row) -> TokenizedExample:
     trained = [True] * len(ids)
     if row.get("labels") is not None:
         trained = [
-            label != IGNORED_LABEL for label in _list_of(int, row, "labels", "a list of integers or null")
+            label != IGNORED_LABEL
+            for label in cells.list_of(int, row, "labels", "a list of integers or null")
         ]
     else:
         for name in MASK_COLUMNS:
             if row.get(name) is not None:
-                mask = _list_of(int, row, name, "a list of integers or null")
+                mask = cells.list_of(int, row, name, "a list of integers or null")
                 trained = [a and bool(b) for a, b in zip(trained, mask, strict=False)] if len(mask) else []
     if len(trained) != len(ids):
         raise UserError(
@@ -95,7 +95,7 @@ def token_ids(row: Row) -> TokenizedExample:
 
 def explicit_preference(row: Row) -> Example:
     """The prompt is a column; chats of which each completion repeats it (UltraFeedback) are cut there."""
-    prompt, *answers = (_text(row, name) for name in ("prompt", "chosen", "rejected"))
+    prompt, *answers = (cells.text(row, name) for name in ("prompt", "chosen", "rejected"))
     columns = {**template_columns(row), **_margin(row)}
     prompt, *answers = _one_kind(prompt, *answers)
     if any(_repeats(prompt, answer) for answer in answers):
@@ -107,14 +107,14 @@ def explicit_preference(row: Row) -> Example:
 def dialogue_preference(row: Row) -> Example:
     """ShareGPT pairs: a conversation, and two ways to go on."""
     prompt = _dialogue(row)
-    answers = tuple(_as_chat(_text(row, name), "assistant") for name in ("chosen", "rejected"))
+    answers = tuple(_as_chat(cells.text(row, name), "assistant") for name in ("chosen", "rejected"))
     return Example(prompt, answers, {**template_columns(row), **_margin(row)})
 
 
 def question_preference(row: Row) -> Example:
     """Orca pairs and their like: an optional system prompt, a question, and two answers."""
-    question, chosen, rejected = (_text(row, name) for name in ("prompt", "chosen", "rejected"))
-    given = _optional(row, "input")
+    question, chosen, rejected = (cells.text(row, name) for name in ("prompt", "chosen", "rejected"))
+    given = cells.optional(row, "input")
     if given and isinstance(question, str):
         question = f"{question}\n\n{given}"
     answers = tuple(_as_chat(answer, "assistant") for answer in (chosen, rejected))
@@ -125,7 +125,7 @@ def question_preference(row: Row) -> Example:
 
 
 def implicit_preference(row: Row) -> Example:
-    chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
+    chosen, rejected = cells.text(row, "chosen"), cells.text(row, "rejected")
     columns = {**template_columns(row), **_margin(row)}
     _no_mixture(chosen=chosen, rejected=rejected)
     return _at_first_difference(chosen, rejected, columns)
@@ -133,7 +133,7 @@ def implicit_preference(row: Row) -> Example:
 
 def transcript_preference(row: Row) -> Example:
     """hh-rlhf's transcripts: what both begin with is the prompt, the last turn of each the completion."""
-    chosen, rejected = _string(row, "chosen"), _string(row, "rejected")
+    chosen, rejected = cells.string(row, "chosen"), cells.string(row, "rejected")
     columns = {**template_columns(row), **_margin(row)}
     dialogues = _transcript(chosen, "chosen"), _transcript(rejected, "rejected")
     chat = _at_first_difference(*dialogues, columns)
@@ -223,17 +223,14 @@ def _margin(row: Row) -> dict[str, float]:
     """By how much chosen is better, if the dataset says so."""
     if "margin" not in row:
         return {}
-    margin = _said_number(row["margin"])
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
-        raise wrong_type("margin", margin, "a finite number")
-    return {"margin": float(margin)}
+    return {"margin": cells.number(row, "margin")}
 
 
 # Unpaired preference: a completion, and whether it is a good one
 
 
 def unpaired(row: Row) -> Example:
-    prompt, completion = _one_kind(_text(row, "prompt"), _text(row, "completion"))
+    prompt, completion = _one_kind(cells.text(row, "prompt"), cells.text(row, "completion"))
     return Example(prompt, (completion,), {**template_columns(row), "label": _label(row)})
 
 
@@ -251,22 +248,7 @@ def unpaired_chat(row: Row) -> Example:
 
 
 def _label(row: Row) -> float:
-    label = _said_number(row["label"])
-    if not isinstance(label, bool | int | float) or label not in (0, 1):
-        raise wrong_type("label", label, "true or false")
-    return float(label)
-
-
-def _said_number(cell: Any) -> Any:
-    """The number, or the true or false, that a text says: cells of a CSV file are text. Else the cell."""
-    if not isinstance(cell, str):
-        return cell
-    if cell.strip().lower() in ("true", "false"):
-        return cell.strip().lower() == "true"
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+    return float(cells.flag(row, "label"))
 
 
 # Stepwise supervision: a completion in steps, each of them right or wrong
@@ -276,11 +258,9 @@ STEP_END = "\n"
 
 
 def stepwise(row: Row) -> Example:
-    prompt = _text(row, "prompt")
-    steps = _list_of(str, row, "completions", "a list of strings")
-    labels = _list_of(bool | int | float, row, "labels", "a list of numbers")
-    if not all(map(math.isfinite, labels)):
-        raise wrong_type("labels", row["labels"], "a list of finite numbers")
+    prompt = cells.text(row, "prompt")
+    steps = cells.list_of(str, row, "completions", "a list of strings")
+    labels = cells.numbers(row, "labels")
     if len(steps) != len(labels):
         raise UserError(
             f"{len(steps)} steps, but {len(labels)} labels",
@@ -290,7 +270,7 @@ def stepwise(row: Row) -> Example:
         )
     text = "".join(step + STEP_END for step in steps)
     ends = [sum(len(step) + len(STEP_END) for step in steps[: n + 1]) for n in range(len(steps))]
-    columns = {**template_columns(row), "labels": [float(label) for label in labels]}
+    columns = {**template_columns(row), "labels": labels}
     completion = text if isinstance(prompt, str) else [_assistant(text)]
     return Example(prompt, (completion,), columns, steps=tuple(ends))
 
@@ -299,7 +279,7 @@ def stepwise(row: Row) -> Example:
 
 
 def prompt_only(row: Row) -> Example:
-    return Example(_text(row, "prompt"), (), template_columns(row))
+    return Example(cells.text(row, "prompt"), (), template_columns(row))
 
 
 # Cells
@@ -324,34 +304,13 @@ def template_columns(row: Row) -> dict[str, Any]:
     return found
 
 
-def _text(row: Row, column: str) -> Text:
-    value = row[column]
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, Mapping) and not (
-        isinstance(value, Sequence) and all(isinstance(item, Mapping) for item in value)
-    ):
-        raise wrong_type(column, value, "a string or a list of messages")
-    return read_messages(value, column)
-
-
-def _string(row: Row, column: str) -> str:
-    if not isinstance(row[column], str):
-        raise wrong_type(column, row[column], "a string")
-    return row[column]
-
-
-def _optional(row: Row, column: str) -> str:
-    return "" if row.get(column) is None else _string(row, column)
-
-
 def _dialogue(row: Row) -> list[Message]:
     """`conversations`, after a `system` column if there is one."""
     return [*_system(row), *read_messages(row["conversations"], "conversations")]
 
 
 def _system(row: Row) -> list[Message]:
-    text = _optional(row, "system")
+    text = cells.optional(row, "system")
     return [{"role": "system", "content": text}] if text else []
 
 
@@ -384,14 +343,3 @@ def _no_mixture(**texts: Text) -> None:
             fix='turn the strings into messages: [{"role": "user", "content": prompt}]',
             reason="strings and messages in one row",
         )
-
-
-def _list_of(kind: Any, row: Row, column: str, expected: str) -> list[Any]:
-    value = row[column]
-    if (
-        not isinstance(value, Sequence)
-        or isinstance(value, str)
-        or not all(isinstance(item, kind) for item in value)
-    ):
-        raise wrong_type(column, value, expected)
-    return list(value)

@@ -439,7 +439,7 @@ REFUSED = {
     "label": (
         UNPAIRED,
         {"prompt": "a", "completion": "b", "label": "good"},
-        "column 'label': expected true or false, found 'good'\n"
+        "column 'label': expected true or false (1 or 0), found 'good'\n"
         "  fix: mend the row, or convert the column with Dataset.map",
     ),
     "a chat that the label does not judge": (
