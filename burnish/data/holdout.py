@@ -59,7 +59,7 @@ def _parts(sources: Sequence[Source], indices: list[list[int]], note: str) -> li
 
 
 def _target(size: float, rows: int) -> int:
-    target = round(size * rows) if size < 1 else round(size)
+    target = min(round(size * rows), rows - 1) if size < 1 else round(size)
     if size <= 0 or target >= rows:
         raise UserError(
             f"expected a share of the {rows} rows (0.1), or a number of rows below that, found {size:g}",
@@ -103,7 +103,7 @@ def prompt_of(example: Example | TokenizedExample) -> str:
     whole: Text = example.prompt or (example.completions[0] if example.completions else "")
     if not isinstance(whole, str):
         users = [message for message in whole if message["role"] == "user"]
-        content = (users or whole or [{}])[0].get("content")
+        content = (users or whole or [{}])[0].get("content") or ""
         whole = content if isinstance(content, str) else json.dumps(content, sort_keys=True, default=str)
     return " ".join(whole.lower().split())
 
