@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import chromium, open_page  # noqa: F401
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["BURNISH_CACHE"] = tempfile.mkdtemp(prefix="burnish-cache-")
 

@@ -14,7 +14,8 @@ BASE = {"errors", "options", "paths"}
 """Modules at the top of the package that everyone may know."""
 
 MAY_IMPORT = {
-    "data": {"data"},
+    "pages": {"pages"},
+    "data": {"data", "pages"},
     "losses.output": set(),
     "losses": {"data", "losses", "losses.output"},
     "models": {"data", "models", "losses.output"},
