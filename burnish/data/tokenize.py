@@ -51,16 +51,40 @@ class Draft:
     chat: bool
 
 
+Drafts = list[list[Draft] | UserError]
+"""What came of each example as text, or what is wrong with it."""
+
+
 def tokenize(
     examples: Sequence[Example], tokenizer: Any, options: PreparationOptions
 ) -> list[list[TokenizedExample] | UserError]:
     """Tokenize a batch of examples, without truncation: what came of each, or what is wrong with it."""
-    drafts = [_attempt(draft, example, tokenizer, options) for example in examples]
-    encoded = _encode_all([d for found in drafts if isinstance(found, list) for d in found], tokenizer)
-    return [
-        found if isinstance(found, UserError) else _attempt(_assemble_all, found, encoded, tokenizer, options)
-        for found in drafts
-    ]
+    drafts = draft_all(examples, tokenizer, options)
+    return assemble_all(drafts, encode_all(drafts, tokenizer), tokenizer, options)
+
+
+def draft_all(examples: Sequence[Example], tokenizer: Any, options: PreparationOptions) -> Drafts:
+    return [_attempt(draft, example, tokenizer, options) for example in examples]
+
+
+def encode_all(drafts: Drafts, tokenizer: Any) -> dict[int, Encoded]:
+    """Every branch of every draft, by `id(branch)`; one call of the tokenizer for each kind of text."""
+    found = [each for drafted in drafts if isinstance(drafted, list) for each in drafted]
+    encoded: dict[int, Encoded] = {}
+    for chat in (False, True):
+        batch = [b for d in found if d.chat == chat for b in d.branches if not b.renamed]
+        texts, places = [b.text for b in batch], [b.places for b in batch]
+        results = encode(tokenizer, texts, places, add_special_tokens=not chat)
+        encoded |= {id(branch): result for branch, result in zip(batch, results, strict=True)}
+    return encoded
+
+
+def assemble_all(
+    drafts: Drafts, encoded: dict[int, Encoded], tokenizer: Any, options: PreparationOptions
+) -> list[list[TokenizedExample] | UserError]:
+    """Texts with their tokens to examples."""
+    given = encoded, tokenizer, options
+    return [d if isinstance(d, UserError) else _attempt(_assemble_rows, d, *given) for d in drafts]
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -87,8 +111,8 @@ def draft(example: Example, tokenizer: Any, options: PreparationOptions) -> list
         return [Draft(example, [branch], chat=True) for branch in rows[0]]
     if any(len(row) > 1 for row in rows):
         raise UserError(
-            "the chat template leaves out reasoning in a completion of several turns, which cannot be trained "
-            "in one row",
+            "the chat template leaves out reasoning in a completion of several turns, which cannot be "
+            "trained in one row",
             fix="make the last turn the completion and the others the prompt",
             reason="the chat template leaves out reasoning",
         )
@@ -160,18 +184,7 @@ UNENDED = "the chat template writes no end of turn after the last message, so th
 # Tokens
 
 
-def _encode_all(drafts: list[Draft], tokenizer: Any) -> dict[int, Encoded]:
-    """Every branch of every draft, by `id(branch)`; one call of the tokenizer for each kind of text."""
-    encoded: dict[int, Encoded] = {}
-    for chat in (False, True):
-        batch = [b for d in drafts if d.chat == chat for b in d.branches if not b.renamed]
-        texts, places = [b.text for b in batch], [b.places for b in batch]
-        found = encode(tokenizer, texts, places, add_special_tokens=not chat)
-        encoded |= {id(branch): result for branch, result in zip(batch, found, strict=True)}
-    return encoded
-
-
-def _assemble_all(
+def _assemble_rows(
     drafts: list[Draft], encoded: dict[int, Encoded], tokenizer: Any, options: PreparationOptions
 ) -> list[TokenizedExample]:
     return [_assemble(found, encoded, tokenizer, options) for found in drafts]
