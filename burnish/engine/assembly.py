@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,13 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
+from burnish.models.certify import certify
 from burnish.models.forward import inner_model
 from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
-from burnish.models.precision import fast_bfloat16
+from burnish.models.precision import compute_in, fast_bfloat16
+
+if TYPE_CHECKING:
+    from burnish.engine.trainer import Engine
 
 logger = logging.getLogger("burnish")
 
@@ -87,6 +91,25 @@ def build_model(
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
     return Built(model, name, peft_config is not None)
+
+
+def second_model(model: Any, engine: Engine) -> nn.Module:
+    """A model beside the trained one, by name or loaded, frozen and made ready for forests."""
+    args = engine.args
+    if model is engine.model:
+        raise UserError("the reference is the model that is trained", where="ref_model", fix="leave it out")
+    if isinstance(model, str):
+        model = load_model(model, engine.task, trained=False, **init_kwargs(args))
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"expected a model or the name of one, found a {type(model).__name__}",
+            where="ref_model",
+            fix="ref_model comes before args; name them: ref_model=..., args=...",
+        )
+    model.to(args.device).eval().requires_grad_(False)
+    certify(model, max_length=args.max_length)
+    compute_in(inner_model(model), engine.compute_dtype)
+    return model
 
 
 def init_kwargs(args: EngineConfig) -> dict[str, Any]:

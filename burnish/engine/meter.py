@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from accelerate import Accelerator
 
-from burnish.losses.output import Extreme, Mean, Metric
+from burnish.losses.output import Extreme, Mean, Metric, Sum
 
 
 class Meter:
@@ -20,16 +20,31 @@ class Meter:
             self._metrics[name] = self._metrics[name] + metric if name in self._metrics else metric  # type: ignore[operator]
 
     def read(self, accelerator: Accelerator) -> dict[str, float]:
-        """The value of every metric since the last read, over all ranks; starts anew."""
+        """The value of every metric since the last read, over all ranks; starts anew.
+
+        One for which nothing was counted (the rewards of a class that no row was of) is left out.
+        """
         metrics, self._metrics = self._metrics, {}
         names = sorted(metrics)  # the same order on every rank
         if accelerator.num_processes > 1:
-            metrics = {name: self._reduce(metrics[name], accelerator) for name in names}
-        return {name: float(metrics[name].value()) for name in names}
+            metrics = {name: _reduced(metrics[name], accelerator) for name in names}
+        return {name: float(metrics[name].value()) for name in names if _counted(metrics[name])}
 
-    @staticmethod
-    def _reduce(metric: Metric, accelerator: Accelerator) -> Metric:
-        if isinstance(metric, Extreme):
-            return Extreme(accelerator.gather(metric.signed[None]).max(), metric.sign)
-        total, count = accelerator.reduce(torch.stack([metric.total, metric.count.to(metric.total)]), "sum")
-        return Mean(total, count)
+
+def _counted(metric: Metric) -> bool:
+    if isinstance(metric, Sum):
+        return all(map(_counted, metric.terms))
+    return isinstance(metric, Extreme) or bool(metric.count != 0)
+
+
+def _reduced(metric: Metric, accelerator: Accelerator) -> Metric:
+    if isinstance(metric, Sum):
+        return Sum(tuple(_reduced_mean(term, accelerator) for term in metric.terms))
+    if isinstance(metric, Extreme):
+        return Extreme(accelerator.gather(metric.signed[None]).max(), metric.sign)
+    return _reduced_mean(metric, accelerator)
+
+
+def _reduced_mean(metric: Mean, accelerator: Accelerator) -> Mean:
+    total, count = accelerator.reduce(torch.stack([metric.total, metric.count.to(metric.total)]), "sum")
+    return Mean(total, count)

@@ -1,10 +1,11 @@
-"""The examples of one optimizer step, cut into micro-batches."""
+"""The examples of one optimizer step."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from accelerate import Accelerator
 
 from burnish.data.example import TokenizedExample
 
@@ -13,17 +14,13 @@ from burnish.data.example import TokenizedExample
 class Step:
     """What `training_step` gets: a whole step, or nothing where another one stands for it."""
 
-    micro_batches: list[list[TokenizedExample]] = field(default_factory=list)
+    examples: list[TokenizedExample] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return sum(map(len, self.micro_batches))
+        return len(self.examples)
 
     def __contains__(self, name: str) -> bool:
         return False  # the base asks for the names of tensors it could count
-
-    @property
-    def examples(self) -> Iterator[TokenizedExample]:
-        return itertools.chain.from_iterable(self.micro_batches)
 
     @property
     def tokens(self) -> int:
@@ -39,6 +36,15 @@ class Step:
     def origins(self) -> str:
         """Where its rows come from: `pairs.jsonl, rows 3, 17 (id 95); more.jsonl, row 0`."""
         return shortened_origins([example.origin or f"row {example.row}" for example in self.examples])
+
+
+def without_repeats(examples: list[TokenizedExample], accelerator: Accelerator) -> list[TokenizedExample]:
+    """This rank's rows of an evaluation batch, less those repeated at the end to give every rank a batch."""
+    state = accelerator.gradient_state
+    if accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
+        first = accelerator.process_index * len(examples)
+        return examples[: max(0, state.remainder - first)]
+    return examples
 
 
 SHOWN_ORIGINS = 8

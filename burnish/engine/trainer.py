@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from accelerate.utils.memory import clear_device_cache
@@ -37,12 +37,12 @@ from burnish.engine.compat import check_arguments
 from burnish.engine.config import EngineConfig
 from burnish.engine.meter import Meter
 from burnish.engine.plan import Plan, make_plan
-from burnish.engine.step import Step
+from burnish.engine.step import Step, without_repeats
+from burnish.engine.survey import read_running, surveyed, surveyed_rows, write_running
 from burnish.errors import UserError
 from burnish.losses.output import LossOutput
-from burnish.models.certify import certify
 from burnish.models.forward import inner_model
-from burnish.models.load import Task, load_model
+from burnish.models.load import Task
 from burnish.models.precision import compute_in, forget_copies
 
 MOST_BAD_STEPS = 5
@@ -55,7 +55,6 @@ class Engine(Trainer):
     config_class: ClassVar[type[EngineConfig]] = EngineConfig
     task: ClassVar[Task] = "causal"
     read_row: ClassVar[Any]  # a dataset row (a mapping) -> Example or TokenizedExample
-    count_by: ClassVar[Literal["tokens", "examples"]] = "examples"
 
     def __init__(
         self,
@@ -106,6 +105,7 @@ class Engine(Trainer):
         self.compute_dtype = assembly.compute_dtype(self.model, args)
         self.plan: Plan | None = None
         self._meter, self._eval_meter = Meter(), Meter()
+        self.running: dict[str, float] = {}  # what a method carries from step to step; kept in checkpoints
         self._bad_steps = 0
         self.setup(**method)
 
@@ -117,6 +117,17 @@ class Engine(Trainer):
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         """The loss and metrics of a forest, as sums and counts."""
         raise NotImplementedError
+
+    def counts(self, example: TokenizedExample) -> tuple[int, ...]:
+        """What an example adds to the number of things that each term of the loss is a mean over."""
+        return (1,)
+
+    def survey(self, model: nn.Module, examples: list[TokenizedExample]) -> list[TokenizedExample]:
+        """The examples of a step with the columns that depend on all of them, as a KL does (`survey.py`).
+
+        Runs before the gradient pass and without gradient. An evaluation set is surveyed as one step.
+        """
+        return examples
 
     def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
         """What `compute_metrics` gets of a forest: predictions and labels, a row per example."""
@@ -148,24 +159,7 @@ class Engine(Trainer):
 
     def also(self, model: Any) -> nn.Module | None:
         """A second model (a reference), by name or loaded, made ready for forests on the same device."""
-        if model is None:
-            return None
-        if model is self.model:
-            raise UserError(
-                "the reference is the model that is trained", where="ref_model", fix="leave it out"
-            )
-        if isinstance(model, str):
-            model = load_model(model, self.task, trained=False, **assembly.init_kwargs(self.args))
-        if not isinstance(model, nn.Module):
-            raise UserError(
-                f"expected a model or the name of one, found a {type(model).__name__}",
-                where="ref_model",
-                fix="ref_model comes before args; name them: ref_model=..., args=...",
-            )
-        model.to(self.args.device).eval().requires_grad_(False)
-        certify(model, max_length=self.args.max_length)
-        compute_in(inner_model(model), self.compute_dtype)
-        return model
+        return None if model is None else assembly.second_model(model, self)
 
     # Data
 
@@ -232,7 +226,7 @@ class Engine(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list[Step], Tensor | None]:
-        """All the examples of a step, cut anew into micro-batches, and the count their loss is divided by.
+        """All the examples of a step, and the counts that the terms of their loss are divided by.
 
         The base expects as many batches as it asked for, and synchronizes gradients on the last: that
         one holds the whole step, the others are empty.
@@ -240,13 +234,12 @@ class Engine(Trainer):
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return [], None
-        examples = list(itertools.chain.from_iterable(batches))
-        count = sum(e.trained_tokens if self.count_by == "tokens" else 1 for e in examples)
-        step = Step(self.cut(examples))
-        sums = torch.tensor([float(count), step.logical_tokens], device=device)
-        count_of_all, tokens_of_all = self.accelerator.reduce(sums, "sum")
-        self.state.num_input_tokens_seen += int(tokens_of_all)
-        return [Step() for _ in batches[1:]] + [step], count_of_all
+        step = Step(list(itertools.chain.from_iterable(batches)))
+        counts = [sum(column) for column in zip(*map(self.counts, step.examples), strict=True)]
+        sums = torch.tensor([*map(float, counts), step.logical_tokens], device=device)
+        sums_of_all = self.accelerator.reduce(sums, "sum")
+        self.state.num_input_tokens_seen += int(sums_of_all[-1])
+        return [Step() for _ in batches[1:]] + [step], sums_of_all[:-1]
 
     def cut(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:
         """Micro-batches under the token budget; equally many on every rank, some of them empty."""
@@ -266,8 +259,12 @@ class Engine(Trainer):
         if callable(getattr(self.optimizer, "train", None)):
             self.optimizer.train()  # schedule-free optimizers
         loss = torch.zeros((), device=self.args.device)
-        for index, examples in enumerate(inputs.micro_batches):
-            last = index == len(inputs.micro_batches) - 1
+        if not len(inputs):
+            return loss
+        with self.compute_loss_context_manager():
+            micro_batches = self.cut(surveyed(self, model, inputs.examples))
+        for index, examples in enumerate(micro_batches):
+            last = index == len(micro_batches) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss += self._micro_batch(model, examples, num_items_in_batch)
@@ -278,12 +275,12 @@ class Engine(Trainer):
         return loss
 
     def _micro_batch(
-        self, model: nn.Module, examples: list[TokenizedExample], count: Tensor | None
+        self, model: nn.Module, examples: list[TokenizedExample], counts: Tensor | None
     ) -> Tensor:
         silent = not examples  # this rank ran out of examples: run one along, without weight
         forest = Forest.pack(examples or [self.filler()]).to(self.args.device)
         with self.compute_loss_context_manager():
-            loss, output = self.compute_loss(model, forest, return_outputs=True, num_items_in_batch=count)
+            loss, output = self.compute_loss(model, forest, return_outputs=True, num_items_in_batch=counts)
         if silent:
             loss = loss * 0
         else:
@@ -304,9 +301,11 @@ class Engine(Trainer):
     ) -> Any:
         """The loss of a forest as its share of the step's loss, and the `LossOutput` it comes from."""
         output = self.objective(model, inputs)
-        count = output.loss.count if num_items_in_batch is None else num_items_in_batch
+        totals = torch.stack([term.total for term in output.terms])
+        own_counts = torch.stack([term.count for term in output.terms])
+        counts = own_counts if num_items_in_batch is None else num_items_in_batch
         # Gradients (and logged losses) are averaged over ranks, and this is a sum over them.
-        loss = output.loss.total / count * self.accelerator.num_processes
+        loss = (totals / counts).sum() * self.accelerator.num_processes
         return (loss, output) if return_outputs else loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
@@ -335,6 +334,8 @@ class Engine(Trainer):
     ) -> EvalLoopOutput:
         self.get_ready()
         self._eval_meter = Meter()
+        if type(self).survey is not Engine.survey:
+            dataloader = self.get_test_dataloader(surveyed_rows(self, dataloader.dataset))
         output = super().evaluation_loop(
             dataloader, description, *rest, metric_key_prefix=metric_key_prefix, **kwargs
         )
@@ -348,8 +349,9 @@ class Engine(Trainer):
     ) -> tuple[None, Tensor | None, Tensor | None]:
         """Adds to the evaluation's sums and counts; its loss is exact over unequal batches."""
         parts: list[tuple[Tensor, Tensor]] = []
+        budget = self.get_ready().tokens_per_forward
         with torch.no_grad(), self.compute_loss_context_manager():
-            for examples in self._evaluated(inputs):
+            for examples in consecutive(without_repeats(inputs, self.accelerator), budget):
                 forest = Forest.pack(examples).to(self.args.device)
                 output = self.objective(model, forest)
                 self._eval_meter.add({"loss": output.loss, **output.metrics})
@@ -359,14 +361,6 @@ class Engine(Trainer):
             return None, None, None
         predictions, labels = zip(*parts, strict=True)
         return None, assembly.stack_rows(predictions), assembly.stack_rows(labels)
-
-    def _evaluated(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:
-        """Micro-batches of an evaluation batch, in order, without rows repeated to fill up ranks."""
-        state = self.accelerator.gradient_state
-        if self.accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
-            first = self.accelerator.process_index * len(examples)
-            examples = examples[: max(0, state.remainder - first)]
-        return consecutive(examples, self.get_ready().tokens_per_forward)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -387,6 +381,15 @@ class Engine(Trainer):
         """Counted in `get_batch_samples`."""
 
     # Saving
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            write_running(self.running, output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        self.running |= read_running(checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

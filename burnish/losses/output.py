@@ -37,12 +37,31 @@ class Mean:
     def __add__(self, other: Mean) -> Mean:
         return Mean(self.total + other.total, self.count + other.count)
 
+    def __mul__(self, weight: float) -> Mean:
+        return Mean(self.total * weight, self.count)
+
     def detach(self) -> Mean:
         return Mean(self.total.detach(), self.count.detach())
 
     def value(self) -> Tensor:  # float[]
         """`total / count`; not a number where nothing was counted."""
         return self.total / self.count
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Several means, each with its own count: a mean over pairs plus one over tokens. Two of them add."""
+
+    terms: tuple[Mean, ...]
+
+    def __add__(self, other: Sum) -> Sum:
+        return Sum(tuple(a + b for a, b in zip(self.terms, other.terms, strict=True)))
+
+    def detach(self) -> Sum:
+        return Sum(tuple(term.detach() for term in self.terms))
+
+    def value(self) -> Tensor:  # float[]
+        return torch.stack([term.value() for term in self.terms]).sum()
 
 
 @dataclass(frozen=True)
@@ -70,12 +89,17 @@ class Extreme:
         return self.signed * self.sign
 
 
-Metric = Mean | Extreme
+Metric = Mean | Sum | Extreme
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """The loss of one forest, to be summed over a step and divided by the step's count; and its metrics."""
+    """The loss of one forest, to be summed over a step and divided by the step's counts; and its metrics."""
 
-    loss: Mean
+    loss: Mean | Sum
     metrics: dict[str, Metric] = field(default_factory=dict)
+
+    @property
+    def terms(self) -> tuple[Mean, ...]:
+        """What the loss adds up, in the order of `Engine.counts`."""
+        return self.loss.terms if isinstance(self.loss, Sum) else (self.loss,)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.formats import LANGUAGE
 from burnish.data.packing import PackedRows
@@ -68,7 +69,6 @@ class SFTTrainer(Engine):
 
     config_class = SFTConfig
     read_row = LANGUAGE
-    count_by = "tokens"
 
     def __init__(
         self, *args: Any, formatting_func: Callable[[Any], str] | None = None, **kwargs: Any
@@ -107,6 +107,9 @@ class SFTTrainer(Engine):
                 f"up to {packs.capacity:,} tokens each; padded batches of rows would be {padded:.0%} full",
             )
         return plan
+
+    def counts(self, example: TokenizedExample) -> tuple[int, ...]:
+        return (example.trained_tokens,)
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         wanted = self.args.token_metrics or not model.training
