@@ -90,21 +90,27 @@ class Conversation:
         before = self.render(self.messages[: turn + 1], False)
         stop = len(before) if self.text.startswith(before) else self._stop_by_surroundings(turn)
         marker = MARKER.match(self.text, stop)
-        return marker.end() if marker and self._unended(turn, stop) else stop
+        return marker.end() if marker and self._may_lack_end(turn, stop) and self._lacks_ends else stop
 
     @property
     def unended(self) -> bool:
-        """Whether the text stops with the last message's content, and the template has no end for it."""
-        return bool(self.messages) and self._unended(len(self.messages) - 1, len(self.text))
+        """Whether nothing follows the last message's content, because the template has no end of turn."""
+        return self._may_lack_end(len(self.messages) - 1, len(self.text)) and self._lacks_ends
 
-    def _unended(self, turn: int, stop: int) -> bool:
-        content = self.messages[turn].get("content", "").strip()
-        if content and "tool_calls" not in self.messages[turn]:
-            return self.text.endswith(content, 0, stop)
+    def _may_lack_end(self, turn: int, stop: int) -> bool:
+        """Whether what the message says stands right before `stop`, as far as it is easy to tell."""
+        message = self.messages[turn]
+        content = message.get("content", "").strip()
+        return "tool_calls" in message or self.text.endswith(content, 0, stop)
+
+    @cached_property
+    def _lacks_ends(self) -> bool:
+        """Whether the template writes nothing after an answer."""
         try:
-            return self.render([QUESTION, self._placeholder(turn)], False).endswith(PLACEHOLDER)
+            answered = self.render([QUESTION, {"role": "assistant", "content": PLACEHOLDER}], False)
         except UserError:
             return False
+        return answered.endswith(PLACEHOLDER)
 
     # Beginnings of the chat
 
@@ -160,12 +166,12 @@ class Conversation:
         return self._around(turn, [])
 
     def _around(self, turn: int, after: list[Message]) -> tuple[str, str]:
-        pieces = self.render([*self.messages[:turn], self._placeholder(turn), *after], False).split(
-            PLACEHOLDER
-        )
+        earlier = self.messages[:turn]
+        pieces = self.render([*earlier, self._placeholder(turn), *after], False).split(PLACEHOLDER)
         if len(pieces) == 1 and "tool_calls" in self.messages[turn]:  # templates may write calls only
-            named = self._placeholder_call(turn)
-            pieces = self.render([*self.messages[:turn], named, *after], False).split(PLACEHOLDER)
+            named, name = self._placeholder_call(turn)
+            head, *tails = self.render([*earlier, named, *after], False).split(PLACEHOLDER)
+            pieces = [head, name.join(tails)] if tails else [head]  # a tool's result may repeat the name
         if len(pieces) != 2:
             raise UserError(
                 f"the chat template writes message {turn} {len(pieces) - 1} times",
@@ -179,13 +185,14 @@ class Conversation:
         rest = {k: v for k, v in self.messages[turn].items() if k not in REASONING_KEYS}
         return {**rest, "content": PLACEHOLDER}
 
-    def _placeholder_call(self, turn: int) -> Message:
-        """Message `turn` with another name in its first call."""
+    def _placeholder_call(self, turn: int) -> tuple[Message, str]:
+        """Message `turn` with another name in its first call, and the name that was there."""
         rest = {k: v for k, v in self.messages[turn].items() if k not in REASONING_KEYS}
         first, *others = rest["tool_calls"]
-        function = {**first.get("function", first), "name": PLACEHOLDER}
-        call = {**first, "function": function} if "function" in first else function
-        return {**rest, "tool_calls": [call, *others]}
+        function = first.get("function", first)
+        renamed = {**function, "name": PLACEHOLDER}
+        call = {**first, "function": renamed} if "function" in first else renamed
+        return {**rest, "tool_calls": [call, *others]}, function["name"]
 
     def _generation_prompt(self, turn: int) -> str:
         if turn == 0:
@@ -249,14 +256,10 @@ def _writes(text: str, said: str) -> bool:
 def _end_of_turn(alone: str, tail: str) -> int:
     """How much of `tail`, the text after a turn's content, ends the turn; `alone` follows a last turn.
 
-    It is what both have in common, or else the marker that each of them begins with: some templates end the
-    last turn with another one.
+    It is what both have in common. Nothing, where an earlier turn ends otherwise than the last one does: the
+    model writes the end of a last turn (`<|return|>`), and would not stop at the other (`<|end|>`).
     """
-    end = _clean_cut(tail, 0, common_prefix(alone, tail))
-    marker = MARKER.match(tail)
-    if not end and marker and MARKER.match(alone):
-        return marker.end()
-    return end
+    return _clean_cut(tail, 0, common_prefix(alone, tail))
 
 
 def _clean_cut(text: str, floor: int, position: int) -> int:

@@ -101,9 +101,10 @@ def test_generation_prompt_longer_than_the_turn_in_the_chat():
 
 
 def test_last_turn_with_an_end_of_its_own():
+    """The model writes that one; taught to write the other, it would not stop."""
     tokenizer = byte_tokenizer(chats.LAST_ENDS_OTHERWISE)
     example = tokenized({"messages": CHAT}, tokenizer)
-    assert trained_texts(example, tokenizer) == ["I am fine.<|end|>", "It is blue.<|return|>"]
+    assert trained_texts(example, tokenizer) == ["I am fine.", "It is blue.<|return|>"]
 
 
 def test_system_prompt_written_into_the_last_user_turn():
