@@ -59,7 +59,11 @@ class Visits:
         Its content security policy is set aside, because with it the page could not be questioned.
         """
         context = self.browser.new_context(
-            viewport={"width": width, "height": HEIGHT}, color_scheme=scheme, offline=True, bypass_csp=True
+            viewport={"width": width, "height": HEIGHT},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            offline=True,
+            bypass_csp=True,
         )
         page = context.new_page()
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
@@ -88,13 +92,20 @@ def open_page(chromium) -> Iterator[Callable[..., Any]]:
 
 
 def too_wide(page: Any) -> list[str]:
-    """Elements that reach past the window's right edge, less those inside of something that scrolls."""
+    """Whether the page scrolls sideways, and the elements that reach past the window's right edge.
+
+    What is inside of an element that scrolls or hides the rest is left out.
+    """
     return page.evaluate(
-        """() => [...document.body.querySelectorAll('*')].filter(element => {
-            for (let parent = element.parentElement; parent; parent = parent.parentElement)
-                if (/auto|scroll|hidden/.test(getComputedStyle(parent).overflowX)) return false;
-            return element.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
-        }).map(element => element.outerHTML.slice(0, 120))"""
+        """() => {
+            const root = document.documentElement, width = root.clientWidth;
+            const wide = [...document.body.querySelectorAll('*')].filter(element => {
+                for (let parent = element.parentElement; parent; parent = parent.parentElement)
+                    if (/auto|scroll|hidden/.test(getComputedStyle(parent).overflowX)) return false;
+                return element.getBoundingClientRect().right > width + 1;
+            }).map(element => element.outerHTML.slice(0, 120));
+            return root.scrollWidth > width ? [`scrolls to ${root.scrollWidth}`, ...wide] : wide;
+        }"""
     )
 
 
