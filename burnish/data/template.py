@@ -42,17 +42,17 @@ class Conversation:
     def text(self) -> str:
         """The rendered chat. Raises `UserError` if the template leaves out what a message says.
 
-        Reasoning may be missing: see `abridges`.
+        The reasoning and the calls of a turn may be missing here: see `abridges`.
         """
         text = self.render(self.messages, False)
         for turn, message in enumerate(self.messages):
-            for said in _said(message):
-                if not _writes(text, said):
-                    raise UserError(
-                        f"the chat template leaves out message {turn} ({message['role']}): {shorten(said)}",
-                        fix="use a template that writes this role and what it says, or remove the message",
-                        reason=f"the chat template leaves out what the {message['role']} says",
-                    )
+            said = _said(message)
+            if not _writes(text, said):
+                raise UserError(
+                    f"the chat template leaves out message {turn} ({message['role']}): {shorten(said)}",
+                    fix="use a template that writes this role and string contents, or remove the message",
+                    reason=f"the chat template leaves out what the {message['role']} says",
+                )
         return text
 
     def turns_of(self, role: str, first: int = 0) -> list[int]:
@@ -62,13 +62,17 @@ class Conversation:
     def cut_after(self, turn: int) -> Conversation:
         return Conversation(self.messages[: turn + 1], self.render)
 
-    def abridges(self, turn: int) -> bool:
-        """Whether the rendering lacks the reasoning of message `turn`."""
-        reasoning = _reasoning(self.messages[turn])
-        if not reasoning:
-            return False
+    def abridges(self, turn: int) -> str:
+        """Which of its reasoning and its tool calls the rendering lacks of message `turn`, if any."""
+        message = self.messages[turn]
+        reasoning, calls = _reasoning(message), list(_calls(message))
+        if not reasoning and not calls:
+            return ""
         start, stop = self.span(turn)
-        return not _writes(self.text[start:stop], reasoning)
+        written = self.text[start:stop]
+        if not _writes(written, reasoning):
+            return "reasoning"
+        return "" if all(_writes(written, said) for said in calls) else "tool calls"
 
     def span(self, turn: int) -> tuple[int, int]:
         """`[start, stop)` of message `turn` as the model writes it, with its end-of-turn token."""
@@ -145,6 +149,8 @@ class Conversation:
         alone, _ = self._alone(turn)
         if alone.startswith(opened) and head.endswith(alone[len(opened) :]):
             return len(alone) - len(opened)
+        if "tool_calls" in self.messages[turn]:  # the placeholder may stand within the call
+            raise self._unsettled(turn, "starts", alone[len(opened) :], head[-TAIL:])
         prompt = self._generation_prompt(turn)
         return len(head) - head.rfind(prompt) - len(prompt) if prompt and prompt in head else 0
 
@@ -167,8 +173,10 @@ class Conversation:
 
     def _around(self, turn: int, after: list[Message]) -> tuple[str, str]:
         earlier = self.messages[:turn]
-        pieces = self.render([*earlier, self._placeholder(turn), *after], False).split(PLACEHOLDER)
-        if len(pieces) == 1 and "tool_calls" in self.messages[turn]:  # templates may write calls only
+        pieces = [""]
+        if self.messages[turn].get("content") or "tool_calls" not in self.messages[turn]:
+            pieces = self.render([*earlier, self._placeholder(turn), *after], False).split(PLACEHOLDER)
+        if len(pieces) == 1 and "tool_calls" in self.messages[turn]:  # there may be nothing but calls
             named, name = self._placeholder_call(turn)
             head, *tails = self.render([*earlier, named, *after], False).split(PLACEHOLDER)
             pieces = [head, name.join(tails)] if tails else [head]  # a tool's result may repeat the name
@@ -216,12 +224,16 @@ class Conversation:
 END_OF_REASONING = "</think>"
 
 
-def _said(message: Message) -> Iterator[str]:
-    """What must stand in a rendered chat: content, and calls with their texts."""
+def _said(message: Message) -> str:
+    """What must stand in a rendered chat."""
     content = message.get("content", "")
     if END_OF_REASONING in content and message["role"] == "assistant":
         content = content.rpartition(END_OF_REASONING)[2]
-    yield content
+    return content
+
+
+def _calls(message: Message) -> Iterator[str]:
+    """The names and the texts in the tool calls of a message."""
     for call in message.get("tool_calls", ()):
         function = call.get("function", call)
         yield function["name"]

@@ -63,7 +63,7 @@ def passages(whole: Conversation, turns: list[int] | None, first: int) -> list[P
     """The renderings in which the turns are trained; the first is the whole chat unless it trains nothing.
 
     Without `turns` all of the text is, from message `first` on. Raises `UserError` where no rendering has the
-    reasoning of a turn.
+    reasoning or the calls of a turn.
     """
     own = whole.turns_of("assistant", first) if turns is None else turns
     left = [turn for turn in own if whole.abridges(turn)]
@@ -76,14 +76,19 @@ def passages(whole: Conversation, turns: list[int] | None, first: int) -> list[P
         cut = whole.cut_after(left[-1])
         kept = [turn for turn in left if not cut.abridges(turn)]
         if left[-1] not in kept:
-            raise UserError(
-                f"the chat template leaves out the reasoning of message {left[-1]}",
-                fix="use a chat template that writes reasoning, or remove it from the rows",
-                reason="the chat template leaves out reasoning",
-            )
+            raise _abridged(left[-1], cut.abridges(left[-1]))
         found.append(Passage(cut, _spans(cut, kept)))
         left = [turn for turn in left if turn not in kept]
     return found
+
+
+def _abridged(turn: int, what: str) -> UserError:
+    ways = "use a chat template that writes it, or remove it from the rows"
+    return UserError(
+        f"the chat template leaves out the {what} of message {turn}",
+        fix=f"write it into the content (<think>...</think>), {ways}" if what == "reasoning" else ways,
+        reason=f"the chat template leaves out {what}",
+    )
 
 
 def _spans(conversation: Conversation, turns: Sequence[int]) -> list[Span]:
