@@ -50,10 +50,10 @@ class ControlTokens:
     def among(self, messages: Sequence[Message], tools: Any) -> bool:
         """Whether a message or a tool has the text of a control token."""
         for message in messages:
-            searched = [message["content"]] if len(message) == 2 else _strings(message)
             search = self._pattern_for(message).search
-            if any(search(text) for text in searched):
-                return True
+            for item in message.values():
+                if search(item) if isinstance(item, str) else any(map(search, _strings(item))):
+                    return True
         return bool(tools) and any(self.any.search(text) for text in _strings(tools))
 
     def hide_messages(self, messages: Sequence[Message]) -> list[Message]:

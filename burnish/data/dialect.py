@@ -19,12 +19,12 @@ from burnish.errors import UserError
 
 def for_template(messages: Sequence[Message], tokenizer: Any, render: Render) -> list[Message]:
     """The messages with what the template reads, and without our own flags."""
-    return [
-        message
-        if len(message) == 2 and END not in message["content"]
-        else _adapted(message, tokenizer, render)
-        for message in messages
-    ]
+    return [message if _is_plain(message) else _adapted(message, tokenizer, render) for message in messages]
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether a message has nothing but a role and a content without reasoning, as most have."""
+    return len(message) == 2 and END not in message.get("content", END)
 
 
 def _adapted(message: Message, tokenizer: Any, render: Render) -> Message:

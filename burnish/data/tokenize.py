@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.data.control import WARNING as CONTROL_WARNING
-from burnish.data.control import control_tokens
+from burnish.data.control import ControlTokens, control_tokens
 from burnish.data.dialect import for_template
 from burnish.data.encode import Encoded, common_prefix, encode
 from burnish.data.example import Example, Text, TokenizedExample
@@ -64,7 +64,8 @@ def tokenize(
 
 
 def draft_all(examples: Sequence[Example], tokenizer: Any, options: PreparationOptions) -> Drafts:
-    return [_attempt(draft, example, tokenizer, options) for example in examples]
+    control = control_tokens(tokenizer)
+    return [_attempt(draft, example, tokenizer, control, options) for example in examples]
 
 
 def encode_all(drafts: Drafts, tokenizer: Any) -> dict[int, Encoded]:
@@ -98,7 +99,9 @@ def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
 # Text
 
 
-def draft(example: Example, tokenizer: Any, options: PreparationOptions) -> list[Draft]:
+def draft(
+    example: Example, tokenizer: Any, control: ControlTokens, options: PreparationOptions
+) -> list[Draft]:
     """The texts of an example; several where turns need a row of their own. Raises `UserError`."""
     if example.plain is not None and not tokenizer.chat_template:
         plain = example.plain
@@ -106,7 +109,7 @@ def draft(example: Example, tokenizer: Any, options: PreparationOptions) -> list
     if not example.is_chat:
         branches = [_plain_branch(example, text, tokenizer, options) for text in example.completions]
         return [Draft(example, branches, chat=False)]
-    rows = [_chat_branches(example, completion, tokenizer, options) for completion in example.completions]
+    rows = [_chat_branches(example, text, tokenizer, control, options) for text in example.completions]
     if len(rows) == 1:
         return [Draft(example, [branch], chat=True) for branch in rows[0]]
     if any(len(row) > 1 for row in rows):
@@ -133,7 +136,7 @@ def _plain_branch(example: Example, completion: Text, tokenizer: Any, options: P
 
 
 def _chat_branches(
-    example: Example, completion: Text, tokenizer: Any, options: PreparationOptions
+    example: Example, completion: Text, tokenizer: Any, control: ControlTokens, options: PreparationOptions
 ) -> list[Branch]:
     """The chat as one text, and the turns that are trained elsewhere, each with the chat before it."""
     assert not isinstance(completion, str)
@@ -143,7 +146,6 @@ def _chat_branches(
         return [Branch("", None, None)]
     prompt_trained = not prompt or not options.trains_completion_only(example)
     turns = trained_turns(prompt, completion, options, prompt_trained)
-    control = control_tokens(tokenizer)
     hides = control.among(messages, tools)
     if hides:
         messages, tools = control.hide_messages(messages), control.hide_tools(tools)
@@ -152,9 +154,9 @@ def _chat_branches(
     whole = Conversation(for_template(messages, tokenizer, render), render)
     branches = []
     for passage in passages(whole, turns, 0 if prompt_trained else len(prompt)):
-        text, renamed = (
-            control.restore(passage.conversation.text) if hides else (passage.conversation.text, "")
-        )
+        text, renamed = passage.conversation.text, ""
+        if hides:
+            text, renamed = control.restore(text)
         start = _completion_start(passage, len(prompt)) if example.splits else None
         branches.append(Branch(text, start, passage.spans, renamed, _warning(passage, hides)))
     return branches
