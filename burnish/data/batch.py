@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -129,9 +130,26 @@ class Pass:
             example = replace(self.reader(row), row=self.origins.number(index), origin=origin)
         except UserError as error:
             return error
-        if isinstance(example, Example) and (why := nothing_said(example)):
+        if isinstance(example, TokenizedExample):
+            return self._within_vocabulary(example)
+        if why := nothing_said(example):
             return TokenizedExample([], [], [], row=example.row, origin=origin, dropped=why)
         return example
+
+    def _within_vocabulary(self, example: TokenizedExample) -> TokenizedExample | UserError:
+        largest = max(max(ids, default=0) for ids in (example.prompt, *example.completions))
+        if largest < self._vocabulary:
+            return example
+        return UserError(
+            f"token id {largest}, and the tokenizer has {self._vocabulary:,}",
+            where="column 'input_ids'",
+            fix="make the rows with this model's tokenizer",
+            reason="token ids beyond the vocabulary",
+        )
+
+    @cached_property
+    def _vocabulary(self) -> int:
+        return len(self.tokenizer)
 
     def _outcomes(self, index: int, found: Found) -> list[Outcome]:
         """An outcome for every piece that is kept, or one that says why there is none."""

@@ -74,6 +74,14 @@ def list_of(kind: Any, row: Row, column: str, expected: str) -> list[Any]:
     return list(value)
 
 
+def integers(row: Row, column: str, expected: str = "a list of integers") -> list[int]:
+    """A list of integers; whole numbers also where another row's fractions made floats of them."""
+    found = list_of(int | float, row, column, expected)
+    if not all(isinstance(value, int) or value.is_integer() for value in found):
+        raise wrong_type(column, row[column], expected)
+    return [int(value) for value in found]
+
+
 FLAGS = {"true": 1.0, "false": 0.0}
 
 

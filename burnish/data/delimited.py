@@ -14,6 +14,7 @@ from pathlib import Path
 from datasets import Dataset, Features, Value
 
 from burnish.data.files import opened, suffix_of, version
+from burnish.data.kinds import check_text
 from burnish.errors import UserError, shorten
 
 LONGEST_CELL = 2**31 - 1
@@ -51,6 +52,8 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
     """Rows of one file, by its header. Raises `UserError` naming the line."""
     csv.field_size_limit(LONGEST_CELL)
     separator = "\t" if suffix_of(path) == ".tsv" else ","
+    with opened(path) as binary:
+        check_text(binary, path)
     with opened(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
         lines = csv.reader(text, delimiter=separator, strict=True)
         try:
@@ -73,9 +76,20 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
         except UnicodeDecodeError as error:
             raise UserError(
                 f"not UTF-8: byte 0x{error.object[error.start]:02x}",
-                where=f"{path}, after line {lines.line_num}",
+                where=f"{path}, line {_first_bad_line(path)}",
                 fix="convert the file to UTF-8 (iconv -f LATIN1 -t UTF-8)",
             ) from None
+
+
+def _first_bad_line(path: Path) -> int:
+    """The first line that is not UTF-8: text is decoded in blocks, ahead of the rows."""
+    with opened(path) as binary:
+        for number, line in enumerate(binary, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return number
 
 
 def _check_header(path: Path, names: list[str]) -> None:
@@ -83,4 +97,10 @@ def _check_header(path: Path, names: list[str]) -> None:
     if twice is not None:
         raise UserError(
             f"two columns are named {shorten(twice)}", where=f"{path}, line 1", fix="name every column once"
+        )
+    if len(names) == 1 and names[0].count(";"):
+        raise UserError(
+            f"one column, named {shorten(names[0])}: its cells seem to be separated by semicolons",
+            where=f"{path}, line 1",
+            fix="separate cells by commas (or by tabs, in a .tsv file)",
         )

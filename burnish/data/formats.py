@@ -251,7 +251,7 @@ def family_of(row: Row, columns: Mapping[str, str] | None = None) -> Family:
 def no_format(row: Row, families: Sequence[Family]) -> UserError:
     formats = _plain(families)
     expected = " | ".join(dict.fromkeys(" + ".join(f.columns) for f in formats))
-    renames = max((_renames(f, row) for f in formats), key=_worth)
+    renames = _renames(max(formats, key=lambda candidate: _worth(candidate, row)), row)
     pairs = ",".join(f"{name}={found or 'YOUR_COLUMN'}" for name, found in renames.items())
     fix = f"say which is which (--columns {pairs}), or build the columns with Dataset.map"
     others = [f for f in FAMILIES if f not in families and f is not PROMPT_ONLY and f.find(row) is not None]
@@ -276,9 +276,12 @@ def _may_have_answers(row: Row) -> bool:
     return any(all(_renames(f, row).values()) for f in _plain(FAMILIES[:-1]))
 
 
-def _worth(renames: Mapping[str, str]) -> tuple[int, bool]:
-    """How good a guess is: columns found less columns missing; people seldom mean token ids."""
-    return 2 * sum(map(bool, renames.values())) - len(renames), "input_ids" not in renames
+def _worth(wanted: Format, row: Row) -> tuple[int, bool]:
+    """How near a row is to a format, 0 if it has nothing of it; people seldom mean token ids."""
+    renames = _renames(wanted, row)
+    missing = sum(not found for found in renames.values())
+    known = len(wanted.columns) - missing
+    return (known - missing + len(wanted.columns) if known else 0), wanted.columns != ("input_ids",)
 
 
 def _renames(wanted: Format, row: Row) -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import Any
 from datasets import Dataset, Features, Json, List, Value
 
 from burnish.data.files import opened, version
+from burnish.data.kinds import check_text
 from burnish.errors import UserError, shorten
 
 
@@ -52,10 +53,7 @@ def _stream(versions: list[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of one file; empty lines are skipped. Raises `UserError` naming the line, or the byte."""
     with opened(path) as file:
-        start = file.read(len(codecs.BOM_UTF8) + 64)
-        _check_kind(start, path)
-        start = start.removeprefix(codecs.BOM_UTF8).lstrip()
-        file.seek(0)
+        start = check_text(file, path).lstrip()
         yield from _list_rows(path, file.read()) if start.startswith(b"[") else _line_rows(path, file)
 
 
@@ -113,34 +111,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _check_kind(start: bytes, path: Path) -> None:
-    """Refuse files that are something else by their first bytes."""
-    named = next((name for magic, name in MAGIC.items() if start.startswith(magic)), "")
-    if named:
-        raise UserError(
-            f"the file is no JSON text, but {named}",
-            where=str(path),
-            fix="give the file its own suffix, or unpack it",
-        )
-    wide = next((name for mark, name in WIDE.items() if start.startswith(mark)), "")
-    if not wide and start[1:2] == b"\0" and start[:1] != b"\0":
-        wide = "UTF-16LE"
-    if wide:
-        raise UserError(
-            f"the file is {wide}, not UTF-8",
-            where=str(path),
-            fix=f"convert it: iconv -f {wide} -t UTF-8 {path.name} > utf8-{path.name}",
-        )
-
-
-MAGIC = {
-    b"\x1f\x8b": "compressed (gzip: name it .jsonl.gz)",
-    b"PK\x03\x04": "a ZIP archive",
-    b"PAR1": "Parquet",
-}
-WIDE = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
-
-
 def _list_rows(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
     text = _decode(content, str(path), 0, first=True)
     try:
@@ -190,18 +160,32 @@ def _not_json(error: Exception, text: str, where: str, whole_line: bool) -> User
             where=where,
             fix="a crash or a full disk leaves them; make the file anew, or delete this line",
         )
-    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    if not isinstance(error, json.JSONDecodeError):  # of Python's integers
+        return UserError(
+            f"a number with too many digits: {shorten(text.strip())}", where=where, fix="write it as a string"
+        )
     if not whole_line:
         return UserError(
-            f"the last line is cut off ({reason}): … {shorten(text[-40:])}",
+            f"the last line is cut off ({error.msg}): … {shorten(text[-40:])}",
             where=where,
             fix="the file was not written to its end; make it anew, or delete this line",
         )
-    column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-    fix = "write one JSON object a line, without line breaks inside"
-    if text.strip() == "{":
-        fix += " (jq -c . FILE does); or a list of objects"
-    return UserError(f"not JSON: {reason}: {shorten(text.strip())}", where=where + column, fix=fix)
+    return UserError(
+        f"not JSON: {error.msg}: {shorten(text.strip())}",
+        where=f"{where}, column {error.colno}",
+        fix=_as_json(text.strip()),
+    )
+
+
+def _as_json(line: str) -> str:
+    """How to write a line that is no JSON."""
+    if line == "{":
+        return "write one JSON object a line (jq -c . FILE does), or a list of objects"
+    if line.startswith("{'"):
+        return "JSON has double quotes: write json.dumps(row), not str(row)"
+    if not line.startswith("{"):
+        return 'write one JSON object a line, like {"text": "..."}'
+    return "write one JSON object a line, without line breaks inside"
 
 
 # Types of columns: a name for a scalar, {key: type}, [type], None for null, or MIXED

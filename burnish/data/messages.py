@@ -146,7 +146,7 @@ def _check(message: dict[str, Any], given: Any, where: str) -> None:
         raise UserError(
             f"the {role} message has no content: {shorten(given)}",
             where=where,
-            fix="drop the row, or fill the message in",
+            fix="fill the message in",
             reason="a message without content",
         )
     if content is not None and not isinstance(content, str):
@@ -278,7 +278,7 @@ def wrong_type(column: str, value: Any, expected: str) -> UserError:
         return UserError(
             f"expected {expected}, found nothing (null, or the key is missing)",
             where=where,
-            fix="drop the row or fill it in",
+            fix="fill it in",
             reason=f"{column} is null or missing",
         )
     return UserError(

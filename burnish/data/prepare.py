@@ -106,10 +106,16 @@ def _with_others(
     if bad > 1 or not stops:
         budget = "" if stops else f", more than bad_row_budget={options.bad_row_budget:g} allows"
         lines.append(f"{bad} of {report.read} rows cannot be read{budget}:")
-        lines += [f"  {reason}: {tally}" for reason, tally in report.faults.items()]
-    ways = "; or drop such rows with --on_bad_row skip" if stops else ""
+        lines += [f"  {reason}: {tally}" for reason, tally in [*report.faults.items()][:SHOWN_FAULTS]]
+        if len(report.faults) > SHOWN_FAULTS:
+            lines.append(f"  … and {len(report.faults) - SHOWN_FAULTS} more kinds of faults")
+    ways = "; or drop such rows with --on_bad_row skip" if stops and bad < report.read else ""
     fix = (error.fix or "mend the row") + ways
     return UserError("\n  ".join(lines), where=error.where, fix=fix, reason=error.reason)
+
+
+SHOWN_FAULTS = 8
+"""Kinds of faults in a message."""
 
 
 def _fix(reasons: str) -> str:

@@ -61,7 +61,7 @@ IGNORED_LABEL = -100
 
 def token_ids(row: Row) -> TokenizedExample:
     """`labels` say what is trained (-100: not); else the masks together; else every token is trained."""
-    ids = cells.list_of(int, row, "input_ids", "a list of integers")
+    ids = cells.integers(row, "input_ids")
     if any(token < 0 for token in ids):
         raise UserError(
             f"token ids are 0 or more, found {min(ids)}",
@@ -72,13 +72,12 @@ def token_ids(row: Row) -> TokenizedExample:
     trained = [True] * len(ids)
     if row.get("labels") is not None:
         trained = [
-            label != IGNORED_LABEL
-            for label in cells.list_of(int, row, "labels", "a list of integers or null")
+            label != IGNORED_LABEL for label in cells.integers(row, "labels", "a list of integers or null")
         ]
     else:
         for name in MASK_COLUMNS:
             if row.get(name) is not None:
-                mask = cells.list_of(int, row, name, "a list of integers or null")
+                mask = cells.integers(row, name, "a list of integers or null")
                 trained = [a and bool(b) for a, b in zip(trained, mask, strict=False)] if len(mask) else []
     if len(trained) != len(ids):
         raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.data.example import Message
 from burnish.data.messages import ROLES
-from burnish.errors import UserError
+from burnish.errors import UserError, shorten
 
 Render = Callable[[Sequence[Message], bool], str]
 """Messages, and whether an assistant turn is to follow, to text."""
@@ -51,8 +51,14 @@ def _refused(tokenizer: Any, messages: Sequence[Message], error: Exception) -> U
             "the tokenizer has no chat template, and the rows are chats",
             fix="set chat_template_path to a model or a .jinja file, or assign tokenizer.chat_template",
         )
-    roles = ", ".join(str(message.get("role")) for message in messages)
+    roles = ", ".join(str(message["role"]) for message in messages[:SHOWN_ROLES])
+    more = ", …" if len(messages) > SHOWN_ROLES else ""
+    why = shorten(str(error) or type(error).__name__, 200).strip("'\"")
     return UserError(
-        f"the chat template refuses this conversation: {str(error) or type(error).__name__} (roles: {roles})",
+        f"the chat template refuses this conversation: {why} (roles: {roles}{more})",
         fix="reorder or merge the messages as the template wants them, or use another chat template",
+        reason=f"the chat template refuses the conversation: {why}",
     )
+
+
+SHOWN_ROLES = 8

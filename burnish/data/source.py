@@ -201,7 +201,11 @@ def _built(builder: str, path: Path, cache_dir: str | None, streaming: bool = Fa
     except Exception as error:  # the cause is a parser's, wrapped twice
         cause = error.__cause__ or error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise UserError(f"cannot be read as {builder}: {reason}", where=str(path)) from error
+        raise UserError(
+            f"cannot be read as {builder}: {reason}",
+            where=str(path),
+            fix="the file was not written or copied to its end, or is of another format; make it anew",
+        ) from error
 
 
 READERS: dict[str, Reader] = {

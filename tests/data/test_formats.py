@@ -409,7 +409,7 @@ REFUSED = {
         PREFERENCE,
         {"prompt": "a", "chosen": "b", "rejected": None},
         "column 'rejected': expected a string or a list of messages, found nothing (null, or the key is "
-        "missing)\n  fix: drop the row or fill it in",
+        "missing)\n  fix: fill it in",
     ),
     "number": (
         LANGUAGE,
