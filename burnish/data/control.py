@@ -74,7 +74,8 @@ class ControlTokens:
         self._copy = self._copy or self._renaming_copy(tokenizer)
         backend, ids = self._copy
         found = backend.encode(renamed, add_special_tokens=False)
-        if any(token in ids.values() for token in found.ids):
+        pieces = {*ids.values()} - ids.keys() - {tokenizer.unk_token_id}  # that the vocabulary has, too
+        if not pieces.isdisjoint(found.ids):
             raise UserError(
                 "a message has the text of a control token, and the tokenizer knows no other way to write it",
                 fix="reword the message",

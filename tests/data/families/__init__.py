@@ -8,6 +8,7 @@ Wording that is not structure (default system prompts, instructions for tools) i
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -266,7 +267,9 @@ def _backend(kind: str) -> str:
         vocab_size=700, special_tokens=first, initial_alphabet=alphabet, show_progress=False
     )
     backend.train_from_iterator(CORPUS, trainer)
-    return backend.to_str()
+    state = json.loads(backend.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] == "<unk>"]
+    return json.dumps(state)
 
 
 @cache
@@ -278,5 +281,6 @@ def _tokenizer(family: Family, kind: str) -> PreTrainedTokenizerFast:
         bos_token=family.bos,
         eos_token=family.eos,
         pad_token=family.eos,
+        unk_token=None if kind == "bytes" else "<unk>",
         chat_template=family.template,
     )
