@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +36,12 @@ def options(
     pass
 
 
+def _flag(name: str, summary: str, **settings: Any) -> Any:
+    """An option that may be written with dashes too."""
+    spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
+    return typer.Option(*spellings, help=summary, **settings)
+
+
 def add_method(name: str, summary: str) -> None:
     """A verb that takes every field of the method's config as a flag."""
     raw = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -63,6 +69,62 @@ def run(
     from burnish.cli.run import run as run_file
 
     run_file(file, check)
+
+
+@app.command()
+def inspect(
+    data: Annotated[str, typer.Argument(help="A file, a folder, a pattern, a hub id; DATA#500 samples 500.")],
+    method: Annotated[
+        str | None, _flag("method", "sft, reward or dpo; else the format is recognised.")
+    ] = None,
+    model: Annotated[str | None, _flag("model", "Whose tokenizer says what is trained.")] = None,
+    columns: Annotated[str | None, _flag("columns", "Your names: prompt=question,chosen=good.")] = None,
+    row_function: Annotated[
+        str | None, _flag("row_function", "module:function that makes a row of a known format.")
+    ] = None,
+    max_length: Annotated[int, _flag("max_length", "Longest row in tokens; 0: no limit.", min=0)] = 1024,
+    truncation_mode: Annotated[str, _flag("truncation_mode", "What a longer row loses.")] = "keep_start",
+    assistant_only_loss: Annotated[
+        bool, _flag("assistant_only_loss", "Train the assistant's turns only.")
+    ] = False,
+    split: Annotated[str, _flag("split", "Split of a folder or a hub dataset.")] = "train",
+    evaluation: Annotated[
+        str | None, _flag("eval", "Rows that must not be among these; else the folder's held-out split.")
+    ] = None,
+    show: Annotated[int, _flag("show", "How many rows to show as they are trained.", min=0)] = 0,
+    as_json: Annotated[bool, _flag("json", "Print everything as JSON, and nothing else.")] = False,
+    html: Annotated[str | None, _flag("html", "Write one self-contained page.")] = None,
+    fix: Annotated[
+        str | None, _flag("fix", "Write a clean copy, and beside it what was left out or mended, and why.")
+    ] = None,
+    fail_on: Annotated[
+        str | None, _flag("fail_on", 'Exit with 1 where there is more: "faults>0,duplicates>5%".')
+    ] = None,
+) -> None:
+    """Look at rows before training: format, lengths, what is trained of them, and what is wrong."""
+    from burnish.cli.inspect import Request
+    from burnish.cli.inspect import run as run_inspect
+
+    code = run_inspect(
+        Request(
+            data,
+            method=method,
+            model=model,
+            columns=columns,
+            row_function=row_function,
+            max_length=max_length,
+            truncation_mode=truncation_mode,
+            assistant_only_loss=assistant_only_loss,
+            split=split,
+            evaluation=evaluation,
+            show=show,
+            as_json=as_json,
+            html=html,
+            fix=fix,
+            fail_on=fail_on,
+        )
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -80,6 +80,10 @@ class Inspection:
     shares: dict[str, float] = field(default_factory=dict)  # chosen longer, label true, ...
     findings: list[Finding] = field(default_factory=list)
     shown: list[ShownRow] = field(default_factory=list)
+    evaluation: str = ""  # the rows that these were compared with
+    notes: list[str] = field(default_factory=list)  # what was done to the source, and what to know of it
+    columns: dict[str, float] = field(default_factory=dict)  # each with the share of rows that have it
+    used: list[str] = field(default_factory=list)  # those of them that are read
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
