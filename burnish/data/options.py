@@ -45,7 +45,7 @@ class PreparationOptions:
     """Handed to the chat template; a row's own `chat_template_kwargs` come on top."""
     num_proc: int | None = None
     """Processes that prepare rows; None: this one."""
-    batch_size: int = 1000
+    batch_size: int = 250
     """Rows prepared at a time."""
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ Python and has threads of its own, works on the one between them.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +46,22 @@ def outcome(
     """The rows that are kept, and the ledger of all; computed unless they are there under `key`."""
     folder = cache_folder("rows") / key
     if not folder.is_dir():
-        with tqdm(total=len(dataset), desc=title, unit=" rows") as bar:
+        with tqdm(total=len(dataset), desc=title, unit=" rows") as bar, uncollected():
             _write(_tables(dataset, pass_, options), folder, bar)
     rows, ledger = (MemoryMappedTable.from_file(str(folder / name)) for name in (ROWS, LEDGER))
     return Dataset(rows, fingerprint=key), ledger.table
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the search for cycles: batches make many objects and no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _write(tables: Iterator[pa.Table], folder: Path, bar: Any) -> None:
