@@ -19,8 +19,9 @@ from burnish.data.options import PreparationOptions
 from burnish.data.packing import micro_batches
 from burnish.data.prepare import prepare
 from burnish.data.source import load_source
+from burnish.losses.margin import sigmoid
 from burnish.losses.output import Mean
-from burnish.losses.preference import PairScores, sigmoid
+from burnish.losses.preference import PairScores
 from burnish.models.certify import certify
 from burnish.models.load import load_model, load_tokenizer
 from burnish.models.score import score
@@ -56,7 +57,7 @@ def main(
             pair = PairScores.of(
                 policy, torch.cat([reference[e.row] for e in micro_batch]), forest.trained_per_branch
             )
-            loss = Mean.of(sigmoid(pair, beta=0.1)).total / batch  # a sum, divided once by the step's count
+            loss = Mean.of(sigmoid(0.1 * pair.margin)).total / batch  # a sum, divided once by the step's count
             loss.backward()
             total += loss.item()
         optimizer.step()

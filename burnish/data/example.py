@@ -7,7 +7,7 @@ row (dict) -> Example -> TokenizedExample -> Forest
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Message = Mapping[str, Any]
@@ -30,7 +30,22 @@ class Example:
     row: int = -1  # index of the row in its source
     origin: str = ""  # where the row comes from, for messages: `pairs.jsonl, row 17 (id 95)`
     plain: Example | None = None  # what it is for a tokenizer without a chat template, if not refused
+    labels: tuple[float, ...] = ()  # one per completion, each of which becomes an example of its own
     steps: tuple[int, ...] = ()  # characters at which a step of the completion ends; only these are trained
+
+    @property
+    def alone(self) -> list[Example]:
+        """An example for each completion, its label a column."""
+        return [
+            replace(
+                self,
+                completions=(self.completions[index],),
+                columns=self.columns | {"label": label},
+                plain=self.plain and replace(self.plain, labels=self.labels).alone[index],
+                labels=(),
+            )
+            for index, label in enumerate(self.labels)
+        ]
 
     @property
     def splits(self) -> bool:
@@ -67,7 +82,11 @@ class TokenizedExample:
     @property
     def trained_tokens(self) -> int:
         """Tokens that have a score: trained, and with a token before them to be predicted from."""
-        return sum(sum(mask[0 if self.prompt else 1 :]) for mask in self.trained)
+        return sum(map(self.trained_in, range(len(self.trained))))
+
+    def trained_in(self, completion: int) -> int:
+        """The same of one completion."""
+        return sum(self.trained[completion][0 if self.prompt else 1 :])
 
     @property
     def pairs(self) -> int:

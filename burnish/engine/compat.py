@@ -58,6 +58,11 @@ def refused(default: Any, because: str, allowed: tuple[Any, ...] = ()) -> Any:
     return described(default, Stated.of(Standing("refused", because, allowed)))
 
 
+def own_default(default: Any, because: str, **metadata: Any) -> Any:
+    """A dataclass field for an option that works as in TRL and starts from another value."""
+    return described(default, Stated.of(Standing("own default", because)), **metadata)
+
+
 OWN_DEFAULTS = {
     "gradient_checkpointing": "activations are recomputed only where they do not fit",
 }
@@ -103,9 +108,6 @@ class SFTTrlOptions(LanguageModelTrlOptions):
     )
 
 
-PREFERENCE_FAMILY = "it comes with the other preference losses"
-
-
 @dataclass
 class DPOTrlOptions(LanguageModelTrlOptions):
     """Options of TRL's DPOConfig."""
@@ -113,20 +115,65 @@ class DPOTrlOptions(LanguageModelTrlOptions):
     precompute_ref_batch_size: int | None = no_effect(
         None, "the reference scores batches of the token budget"
     )
-    sync_ref_model: bool = refused(False, PREFERENCE_FAMILY)
-    ref_model_mixup_alpha: float = refused(0.6, PREFERENCE_FAMILY)
-    ref_model_sync_steps: int = refused(512, PREFERENCE_FAMILY)
-    ld_alpha: float | None = refused(None, PREFERENCE_FAMILY, allowed=(1.0,))
-    f_divergence_type: str = refused("reverse_kl", PREFERENCE_FAMILY)
-    f_alpha_divergence_coef: float = refused(0.5, PREFERENCE_FAMILY)
-    use_weighting: bool = refused(False, PREFERENCE_FAMILY)
-    discopop_tau: float = refused(0.05, PREFERENCE_FAMILY)
+
+
+REFERENCE_STAYS = "the reference stays what it was before step 1; dpo has one that moves"
+
+
+@dataclass
+class KTOTrlOptions(LanguageModelTrlOptions):
+    """Options of TRL's KTOConfig."""
+
+    train_sampling_strategy: str = own_default(
+        "random",
+        "mismatched completions are drawn anew in every step, so rows need no fixed order",
+        choices=["random", "sequential"],
+    )
+    precompute_ref_batch_size: int | None = no_effect(
+        None, "the reference scores batches of the token budget"
+    )
+    sync_ref_model: bool = refused(False, REFERENCE_STAYS)
+    ref_model_mixup_alpha: float = refused(0.6, REFERENCE_STAYS)
+    ref_model_sync_steps: int = refused(512, REFERENCE_STAYS)
+
+
+@dataclass
+class GenerationTrlOptions(LanguageModelTrlOptions):
+    """Options of TRL's older trainers."""
+
+    max_completion_length: int | None = no_effect(None, "max_length bounds a prompt with its completion")
+    generate_during_eval: bool = refused(False, "evaluation does not sample answers")
+    is_encoder_decoder: bool | None = refused(
+        None, "only decoders, the causal language models, are trained", allowed=(False,)
+    )
+
+
+DENSITY_RATIO = "completions are not weighed by a density ratio of their prompts"
+
+
+@dataclass
+class BCOTrlOptions(GenerationTrlOptions):
+    """Options of TRL's BCOConfig."""
+
+    prompt_sample_size: int = refused(1024, DENSITY_RATIO)
+    min_density_ratio: float = refused(0.5, DENSITY_RATIO)
+    max_density_ratio: float = refused(10.0, DENSITY_RATIO)
+
+
+@dataclass
+class ReferenceFreeTrlOptions(GenerationTrlOptions):
+    """Options of TRL's ORPOConfig and CPOConfig."""
+
+    padding_value: int | None = no_effect(None, "no batch is padded")
 
 
 TRAINER_ARGUMENTS: dict[str, Standing] = {
     "data_collator": Standing("refused", "batches are packed prefix forests; prepare the rows instead"),
     "compute_loss_func": Standing("refused", "pass a function as the trainer's `loss` instead"),
     "preprocess_logits_for_metrics": Standing("refused", "full logits are never computed"),
+    "model_init": Standing("refused", "a model is passed, or named; there is no search over its options"),
+    "embedding_func": Standing("refused", DENSITY_RATIO),
+    "embedding_tokenizer": Standing("refused", DENSITY_RATIO),
 }
 """Constructor arguments of TRL's trainers that are not the same here."""
 
@@ -153,7 +200,8 @@ def apply_compat(config: Any) -> list[str]:
     for option in dataclasses.fields(config):
         standing = _stated(option)
         value = getattr(config, option.name)
-        if standing is SAME or value == option.default or value in standing.allowed:
+        takes = standing.word in ("same", "own default")
+        if takes or value == option.default or value in standing.allowed:
             continue
         if standing.word == "refused":
             raise refusal(option.name, value, standing)

@@ -94,7 +94,8 @@ def _gathered(scores: dict[int, list[float]], ranks: int) -> dict[int, list[floa
 def _fingerprint(engine: Engine, reference: Reference, dataset: Dataset) -> str:
     model = reference.model or engine.model
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{dataset._fingerprint} {reference.kind} {engine.compute_dtype}".encode())
+    added_up = getattr(reference.add_up, "keywords", "")  # of a `partial`
+    digest.update(f"{dataset._fingerprint} {reference.kind} {engine.compute_dtype} {added_up}".encode())
     digest.update(str(getattr(model, "config", "")).encode())
     hash_weights(model, digest)
     return digest.hexdigest()

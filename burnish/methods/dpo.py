@@ -2,29 +2,38 @@
 against a reference policy (arXiv:2305.18290).
 
 The *ratio* of a completion is log policy - log reference; the *margin* of a pair is the chosen ratio
-minus the rejected one. A loss is a function of these (`losses/preference.py`); it is a mean over pairs.
+minus the rejected one. A loss is a function of these (`losses/margin.py`, `losses/preference.py`,
+`losses/transport.py`); it is a mean over pairs, and `sft`, where it is added, one over chosen tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from inspect import signature
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.formats import PREFERENCE
 from burnish.engine.compat import DPOTrlOptions
 from burnish.engine.config import EngineConfig
+from burnish.engine.moving import MovingReference, check_moving
 from burnish.engine.precompute import with_reference_scores
+from burnish.engine.survey import measured, of_all, with_columns
 from burnish.engine.trainer import Engine
-from burnish.errors import UserError
-from burnish.losses.output import LossOutput, Mean, Metric
-from burnish.losses.preference import PREFERENCE_LOSSES, PairScores, preference_metrics
-from burnish.models.reference import Reference
+from burnish.losses.divergence import DIVERGENCES
+from burnish.losses.likelihood import nll
+from burnish.losses.margin import DYNAMIC_BETA_MOMENTUM, PairLoss, dynamic_beta_scale
+from burnish.losses.mixture import PREFERENCE_LOSSES, check_mixture, pair_loss, weighted_sum
+from burnish.losses.output import LossOutput, Mean, Metric, Sum
+from burnish.losses.preference import PairScores, preference_metrics
+from burnish.losses.transport import STEP_LOSSES, matches
+from burnish.losses.weighting import length_desensitized, on_policy_weight
+from burnish.models.reference import COLUMN, Reference, frozen_copy
 from burnish.models.score import Scores, score
 from burnish.options import described
 
@@ -41,30 +50,33 @@ class DPOConfig(DPOTrlOptions, EngineConfig):
     loss_weights: list[float] | None = described(None, "Weights of several losses. Unset: 1 each.")
     beta: float = described(0.1, "How strongly the policy is held to the reference.")
     label_smoothing: float = described(0.0, "Share of pairs taken to be labelled the wrong way round.")
+    discopop_tau: float = described(0.05, "Loss discopop: temperature of the mix of its two parts.")
+    positive_penalty: float = described(50.0, "Loss dpo_positive: weight of a chosen that gets less likely.")
+    f_divergence_type: str = described(
+        "reverse_kl", "What holds the policy to the reference.", choices=list(DIVERGENCES)
+    )
+    f_alpha_divergence_coef: float = described(0.5, "The alpha of alpha_divergence, at most 1.")
+    margin_offset: float = described(0.0, "Chosen must win by this times the rows' column `margin`.")
+    length_penalty: float = described(0.0, "Reward that a token more costs.")
+    dynamic_beta: float = described(0.0, "How much beta follows the mean margin of a step. 0: it is fixed.")
+    ld_alpha: float | None = described(
+        None, "Weight of the tokens by which a completion is longer than the other of its pair. Unset: 1."
+    )
+    use_weighting: bool = described(False, "Weigh pairs by how likely the policy itself would say them.")
     precompute_ref_log_probs: bool = described(
         False,
         "Score all rows by the reference before step 1. Always so in full fine-tuning without a ref_model.",
     )
+    sync_ref_model: bool = described(False, "Let the reference follow the policy during training.")
+    ref_model_mixup_alpha: float = described(0.6, "The policy's share when the reference follows it.")
+    ref_model_sync_steps: int = described(512, "Steps after which the reference follows.")
 
     def __post_init__(self) -> None:
         if isinstance(self.loss_type, str):
             self.loss_type = [self.loss_type]
         super().__post_init__()
-        if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
-            raise UserError(
-                f"{len(self.loss_weights)} weights for {len(self.loss_type)} losses",
-                where="loss_weights",
-                fix="give one weight for every loss",
-            )
-        without = [
-            name
-            for name in self.loss_type
-            if "label_smoothing" not in signature(PREFERENCE_LOSSES[name]).parameters
-        ]
-        if self.label_smoothing and without:
-            raise UserError(
-                f"the loss {without[0]} has no label smoothing", where="label_smoothing", fix="leave it out"
-            )
+        check_mixture(self)
+        check_moving(self)
 
 
 class DPOTrainer(Engine):
@@ -83,27 +95,87 @@ class DPOTrainer(Engine):
     ) -> None:
         super().__init__(model, args, *rest, ref_model=ref_model, **kwargs)
 
-    def setup(self, ref_model: Any = None, loss: Callable[[PairScores], Tensor] | None = None) -> None:
-        self.reference = Reference.of(self.model, self.also(ref_model), fresh_adapter=self.adapter_is_fresh)
-        self.loss = self.bind(loss) if loss else self.weighted_sum(PREFERENCE_LOSSES)
+    def setup(self, ref_model: Any = None, loss: PairLoss | None = None) -> None:
+        weights = self.args.loss_weights or [1.0] * len(self.args.loss_type)
+        named = list(zip(weights, self.args.loss_type, strict=True)) if loss is None else []
+        of_pairs = [(weight, pair_loss(name, self.bind)) for weight, name in named if name != "sft"]
+        self.loss = weighted_sum(of_pairs) if loss is None else self.bind(loss)
+        self.nll_weight = sum(weight for weight, name in named if name == "sft")
+        self.compares_pairs = any(name in STEP_LOSSES for _, name in named)
+        self.reference = self.make_reference(ref_model)
+        if self.args.ld_alpha is not None:
+            self.reference.add_up = partial(length_desensitized, ld_alpha=self.args.ld_alpha)
+
+    def make_reference(self, given: Any) -> Reference:
+        moves = self.args.sync_ref_model
+        copied = moves and given is None and not hasattr(self.model, "disable_adapter")
+        model = self.also(frozen_copy(self.model, self.compute_dtype) if copied else given)
+        reference = Reference.of(self.model, model, fresh_adapter=self.adapter_is_fresh, moves=moves)
+        if copied:
+            reference.kind = "frozen copy"
+        if moves:
+            self.add_callback(MovingReference(self.model, reference))
+        return reference
 
     def completed(self, dataset: Any) -> Any:
         if self.reference.is_live and not self.args.precompute_ref_log_probs:
             return dataset
         return with_reference_scores(self, self.reference, dataset)
 
+    def counts(self, example: TokenizedExample) -> tuple[int, ...]:
+        return (1, example.trained_in(0)) if self.nll_weight else (1,)
+
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
-        scores = score(model, forest, details=self.args.token_metrics or not model.training)
-        policy = forest.per_branch(scores.logprob)  # float[B]
-        reference = self.reference.logprob(self.model, forest)  # float[B]
-        pair = PairScores.of(policy, reference, forest.trained_per_branch)
+        wanted = self.args.token_metrics or self.args.use_weighting or not model.training
+        scores = score(model, forest, details=wanted)
+        pair = self.pair_scores(forest, scores)
+        losses = self.loss(pair)
+        if self.args.use_weighting:
+            assert scores.details is not None
+            losses = losses * on_policy_weight(forest, scores.logprob, scores.details.log_sum_squares)
         metrics = preference_metrics(pair, self.args.beta) | pair_token_metrics(forest, scores)
-        return LossOutput(Mean.of(self.loss(pair)), metrics)
+        if not self.nll_weight:
+            return LossOutput(Mean.of(losses), metrics)
+        chosen = Mean.of(nll(scores.logprob[forest.target_branch % 2 == 0]))
+        return LossOutput(Sum((Mean.of(losses), chosen * self.nll_weight)), metrics)
+
+    def pair_scores(self, forest: Forest, scores: Scores) -> PairScores:
+        policy = self.reference.add_up(forest, scores.logprob)  # float[B]
+        reference = self.reference.logprob(self.model, forest)  # float[B]
+        of_step = {name: forest.columns.get(name) for name in ("match", "beta_scale")}
+        lead = forest.columns.get("margin")
+        pair = PairScores.of(policy, reference, forest.trained_per_branch, lead=lead, **of_step)
+        if self.compares_pairs and pair.match is None:  # all of the step is in this forest
+            return replace(pair, match=matches(pair))
+        return pair
+
+    def survey(self, model: nn.Module, examples: list[TokenizedExample]) -> list[TokenizedExample]:
+        """Where the loss asks for it: what pairs meet in their step, and what the step makes of beta."""
+        one_forest = model.training and self.accelerator.num_processes == 1 and len(self.cut(examples)) < 2
+        if not self.args.dynamic_beta and (one_forest or not self.compares_pairs):
+            return examples
+        own = measured(self, examples, lambda forest: self.pair_scores(forest, score(model, forest)).table)
+        ranks = of_all([own.tolist()])
+        before = sum(map(len, ranks[: self.accelerator.process_index]))
+        step = PairScores.of_table(own.new_tensor(list(chain.from_iterable(ranks))))
+        match = matches(step)[before : before + len(examples)].tolist()
+        columns = {COLUMN: own[:, 2:4].tolist(), "match": match}
+        if self.args.dynamic_beta:
+            scale = self.beta_scale(float(step.margin.mean()), model.training)
+            columns["beta_scale"] = [scale] * len(examples)
+        return with_columns(examples, **columns)
+
+    def beta_scale(self, mean_margin: float, training: bool) -> float:
+        running = self.running.get("mean_margin", 0.0)
+        running += (1 - DYNAMIC_BETA_MOMENTUM) * (mean_margin - running)
+        if training:
+            self.running["mean_margin"] = running
+        return dynamic_beta_scale(mean_margin, running, self.args.dynamic_beta)
 
     def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
         """Implicit rewards of (chosen, rejected): float[P, 2], and label 0: the first is better."""
-        ratio = forest.per_branch(score(model, forest).logprob) - self.reference.logprob(self.model, forest)
-        rewards = self.args.beta * ratio.view(-1, 2)
+        pair = self.pair_scores(forest, score(model, forest))
+        rewards = self.args.beta * torch.stack([pair.chosen_ratio, pair.rejected_ratio], 1)
         return rewards, torch.zeros(len(rewards), dtype=torch.long, device=rewards.device)
 
 

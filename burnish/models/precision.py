@@ -132,6 +132,17 @@ def compute_in(model: Any, dtype: torch.dtype | None) -> None:
     model.working_copies = WorkingCopies(model, dtype) if dtype is not None else None
 
 
+def cast_frozen(model: nn.Module, dtype: torch.dtype | None) -> None:
+    """Cast for good what working copies would cast again and again: of a model that is not trained."""
+    if dtype is None:
+        return
+    replaceable = WorkingCopies(model, dtype)._replaceable
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    for path, weight in model.named_parameters():
+        if id(weight) not in tables and replaceable(weight, path):
+            weight.data = weight.data.to(dtype)
+
+
 def working_copies(model: nn.Module) -> Any:
     """The context in which the forest forwards of `model` run."""
     copies = getattr(model, "working_copies", None)

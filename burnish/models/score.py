@@ -14,7 +14,7 @@ With `d logits = g (onehot - p)`, where g is the gradient that reaches a token's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ class Scores:
 
     logprob: Tensor  # float[N]
     details: Details | None = None
+    prompt: Tensor | None = None  # float[M]: of prompt tokens, where they were asked for
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,42 @@ class Details:
     entropy: Tensor  # float[N], in nats
     top: Tensor  # int[N]: the most likely token
     mean_logit: Tensor  # float[N]: mean of the logits over the vocabulary
+    log_sum_squares: Tensor  # float[N]: log Σ p² over the vocabulary
 
     @staticmethod
     def empty(count: int, like: Tensor) -> Details:
-        return Details(like.new_empty(count), like.new_empty(count, dtype=torch.long), like.new_empty(count))
+        top = like.new_empty(count, dtype=torch.long)
+        return Details(like.new_empty(count), top, like.new_empty(count), like.new_empty(count))
+
+    def first(self, count: int) -> Details:
+        return Details(*(getattr(self, f.name)[:count] for f in fields(self)))
 
     def fill(self, part: slice, tile: _Tile) -> None:
-        self.entropy[part] = -(tile.logprobs.exp() * tile.logprobs).sum(-1)
+        probabilities = tile.logprobs.exp()
+        self.log_sum_squares[part] = probabilities.square().sum(-1).log()
+        self.entropy[part] = -(probabilities.mul_(tile.logprobs)).sum(-1)
         self.top[part] = tile.logprobs.argmax(-1)
         self.mean_logit[part] = tile.logprobs.mean(-1) + tile.normalizer
 
 
-def score(model: nn.Module, forest: Forest, *, details: bool = False, uniform: bool = False) -> Scores:
+def score(
+    model: nn.Module,
+    forest: Forest,
+    *,
+    details: bool = False,
+    uniform: bool = False,
+    prompts_of: Tensor | None = None,
+) -> Scores:
     """Log-probabilities of the trained tokens of `forest` under `model` (see `forward.attach`).
 
     `details` adds entropy, top-1 tokens and mean logits. `uniform` says that the objective will weigh
     every token alike, as a plain likelihood does: the head's weight gradient is then taken in the
     forward, which saves making the logits twice. If the objective does not, nothing goes wrong: the
-    backward sees it and makes the tiles again.
+    backward sees it and makes the tiles again. `prompts_of`, bool[B], asks for the prompt tokens above these
+    branches too, of which there is to be one in a tree.
     """
-    return model(forest=forest, read=partial(read_scores, details=details, uniform=uniform))
+    read = partial(read_scores, details=details, uniform=uniform, prompts_of=prompts_of)
+    return model(forest=forest, read=read)
 
 
 def leaf_rewards(model: nn.Module, forest: Forest) -> Tensor:  # float[B, K]
@@ -75,11 +92,23 @@ def leaf_rewards(model: nn.Module, forest: Forest) -> Tensor:  # float[B, K]
     return model(forest=forest, read=read_leaves)
 
 
-def read_scores(model: nn.Module, hidden: Hidden, details: bool = False, uniform: bool = False) -> Scores:
+def read_scores(
+    model: nn.Module,
+    hidden: Hidden,
+    details: bool = False,
+    uniform: bool = False,
+    prompts_of: Tensor | None = None,
+) -> Scores:
     """The reader behind `score`."""
     forest = hidden.forest
-    states = hidden.states[forest.parent[forest.target]]
-    return head_scores(states, forest.tokens[forest.target], language_head(model), details, uniform)
+    scored = forest.target if prompts_of is None else torch.cat([forest.target, forest.above(prompts_of)])
+    states = hidden.states[forest.parent[scored]]
+    found = head_scores(states, forest.tokens[scored], language_head(model), details, uniform)
+    if prompts_of is None:
+        return found
+    count = len(forest.target)
+    own = found.details.first(count) if found.details else None
+    return Scores(found.logprob[:count], own, found.logprob[count:])
 
 
 def read_leaves(model: nn.Module, hidden: Hidden) -> Tensor:

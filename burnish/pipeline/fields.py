@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -101,12 +102,19 @@ class Source:
     def _choices(self, node: ast.expr | None) -> tuple[str, ...]:
         """Choices as a literal list, or as `list(NAMES)` of a dict, also one of another module."""
         if isinstance(node, ast.Call) and isinstance(node.args[0], ast.Name):
-            name = node.args[0].id
-            source = read_source(self.homes[name]) if name in self.homes else self
-            named = source.values[name]
-            assert isinstance(named, ast.Dict), name
-            return tuple(ast.literal_eval(key) for key in named.keys if key is not None)
+            return tuple(self._keys(node.args[0]))
         return tuple(ast.literal_eval(node)) if node is not None else ()
+
+    def _keys(self, named: ast.Name) -> Iterator[str]:
+        """The keys of a dict, those of dicts spread in it (`**NAMES`) in their place."""
+        source = read_source(self.homes[named.id]) if named.id in self.homes else self
+        literal = source.values[named.id]
+        assert isinstance(literal, ast.Dict), named.id
+        for key, value in zip(literal.keys, literal.values, strict=True):
+            if key is not None:
+                yield ast.literal_eval(key)
+            elif isinstance(value, ast.Name):
+                yield from source._keys(value)
 
     def _help_in(self, metadata: ast.expr | None) -> str:
         if isinstance(metadata, ast.Dict):

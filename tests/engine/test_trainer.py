@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from burnish import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer, UserError
-from burnish.losses.preference import sigmoid
+from burnish.losses.margin import sigmoid
 from tests.invariants.conftest import documents, llama, pairs
 
 QUIET = {"report_to": "none", "disable_tqdm": True, "bf16": False, "save_strategy": "no"}
@@ -282,7 +282,7 @@ def test_a_loss_of_ones_own_replaces_the_named_one(tokenizer, tmp_path):
         args=args,
         train_dataset=pairs(),
         processing_class=tokenizer,
-        loss=lambda pair: 3 * sigmoid(pair, beta=1.0),
+        loss=lambda pair: 3 * sigmoid(pair.margin),
     )
     trainer.train()
     assert trainer.state.log_history[0]["loss"] == pytest.approx(3 * 0.6931472, rel=1e-6)

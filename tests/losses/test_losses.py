@@ -9,20 +9,7 @@ import torch
 
 from burnish.losses.likelihood import dft, nll
 from burnish.losses.output import Extreme, Mean
-from burnish.losses.preference import PREFERENCE_LOSSES, PairScores, hinge, ipo, preference_metrics, sigmoid
 from burnish.losses.reward import bradley_terry, centering, reward_metrics
-
-POLICY = [-3.0, -5.0, -2.0, -1.0]  # chosen, rejected, chosen, rejected
-REFERENCE = [-4.0, -4.5, -2.5, -3.0]
-LENGTH = [4, 2, 5, 1]
-RATIOS = [(1.0, -0.5), (0.5, 2.0)]  # policy - reference
-MARGINS = [1.5, -1.5]
-
-
-def pair(policy=None):
-    return PairScores.of(
-        double(POLICY) if policy is None else policy, double(REFERENCE), torch.tensor(LENGTH)
-    )
 
 
 def double(values):
@@ -31,60 +18,6 @@ def double(values):
 
 def log_sigmoid(x):
     return -math.log1p(math.exp(-x))
-
-
-BY_HAND = {
-    "sigmoid": (lambda p: sigmoid(p, beta=0.3), [-log_sigmoid(0.3 * m) for m in MARGINS]),
-    "conservative": (
-        lambda p: sigmoid(p, beta=0.3, label_smoothing=0.2),
-        [-0.8 * log_sigmoid(0.3 * m) - 0.2 * log_sigmoid(-0.3 * m) for m in MARGINS],
-    ),
-    "hinge": (lambda p: hinge(p, beta=0.8), [max(0.0, 1 - 0.8 * m) for m in MARGINS]),
-    "ipo": (
-        lambda p: ipo(p, beta=0.3),
-        [(1.0 / 4 + 0.5 / 2 - 1 / 0.6) ** 2, (0.5 / 5 - 2.0 / 1 - 1 / 0.6) ** 2],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BY_HAND)
-def test_preference_losses_by_hand(name):
-    loss, expected = BY_HAND[name]
-    torch.testing.assert_close(
-        loss(pair()), torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=1e-14
-    )
-
-
-@pytest.mark.parametrize("name", BY_HAND)
-def test_preference_gradients(name):
-    policy = torch.tensor(POLICY, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda p: BY_HAND[name][0](pair(p)), (policy,))
-
-
-def test_pair_scores_are_ratios_and_margins():
-    torch.testing.assert_close(pair().chosen_ratio, double([r[0] for r in RATIOS]))
-    torch.testing.assert_close(pair().rejected_ratio, double([r[1] for r in RATIOS]))
-    torch.testing.assert_close(pair().margin, double(MARGINS))
-
-
-def test_preference_metrics():
-    found = {name: float(metric.value()) for name, metric in preference_metrics(pair(), beta=0.5).items()}
-    assert found == pytest.approx(
-        {
-            "rewards/chosen": 0.375,
-            "rewards/rejected": 0.375,
-            "rewards/accuracies": 0.5,
-            "rewards/margins": 0.0,
-            "logps/chosen": -2.5,
-            "logps/rejected": -3.0,
-        }
-    )
-
-
-def test_every_preference_loss_names_its_formula_and_source():
-    for loss in PREFERENCE_LOSSES.values():
-        formula, source = loss.__doc__.strip().split("\n\n")
-        assert formula and "arXiv" in source
 
 
 def test_likelihood_losses_by_hand():
