@@ -45,7 +45,6 @@ class Entry:
         if not isinstance(given, Mapping) or "path" not in given:
             raise UserError(
                 f"a dataset needs a path, found {shorten(given)}",
-                where="datasets",
                 fix="write {path: rows.jsonl}",
             )
         values = dict(given)
@@ -56,7 +55,6 @@ class Entry:
         if unknown is not None:
             raise UserError(
                 f"a dataset has no key '{unknown}'.{nearest(str(unknown), names)}",
-                where="datasets",
                 fix=f"the keys are {', '.join(names)} (or fraction for weight)",
             )
         values = {key: value for key, value in values.items() if value is not None}
@@ -79,7 +77,6 @@ def _weight(values: Mapping[str, Any]) -> float:
     if not 0 < weight < float("inf"):
         raise UserError(
             f"the weight of {values['path']} is {shorten(given)}, expected a number above 0",
-            where="datasets",
             fix="1 is every row once an epoch, 0.5 a half of them, 2 every row twice",
         )
     return weight

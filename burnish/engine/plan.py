@@ -203,6 +203,10 @@ def _say_data(plan: Plan, engine: Engine) -> None:
                 plan.say("", report.format)
             for line in rest:
                 plan.say("", line.strip())
+        if len(reports) > 1 and not streamed:
+            read, kept = (sum(getattr(report, name) for report in reports) for name in ("read", "kept"))
+            rows = len(engine.train_dataset) if split == "train" else kept
+            plan.say("", f"{kept:,} of {read:,} rows of {len(reports)} sources kept; {rows:,} in an epoch")
     if isinstance(engine.train_dataset, PreparedStream):
         shuffled = engine.train_dataset.shuffle_seed is not None
         order = f"drawn out of {SHUFFLED:,} rows at a time" if shuffled else "as the stream has it"

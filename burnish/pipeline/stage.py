@@ -60,7 +60,8 @@ class Stage:
         try:
             return config_class(**{key: value for key, value in values.items() if key in names})
         except UserError as error:
-            raise self._located(error, self._mentioned(error)) from None
+            key = error.where if error.where in self.settings else self._mentioned(error)
+            raise self._located(error, key) from None
         except ValueError as error:
             raise self._located(UserError(str(error)), self._mentioned(error)) from error
 
