@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from markupsafe import Markup
@@ -35,10 +35,9 @@ QUANTILES = {"0": "least", "0.1": "10 %", "0.5": "median", "0.9": "90 %", "0.99"
 SHARES = {
     "chosen longer": "Pairs whose chosen answer is the longer one. Far from 50 %, length alone tells the "
     "answers apart, and a model learns to write long (or short).",
-    "label true": "Rows with a good label. Far from 50 %, the rarer label deserves the larger weight.",
-    "duplicates": "Rows that were there before, word for word. They are trained once more in every epoch.",
-    "near duplicates": "Rows that share nearly all of their words with an earlier one.",
-    "overlap": "Held-out rows that are in the training rows too. What they measure is memory.",
+    "equally long": "Pairs whose answers have the same length.",
+    "label true": "Rows with a good label. Where one label is rare, weigh the classes or add rows.",
+    "steps right": "Steps with a good label. Where one label is rare, weigh the classes or add rows.",
 }
 """What a share means for training; a share that is not here is shown without."""
 
@@ -54,6 +53,8 @@ def page_values(inspection: Inspection) -> dict[str, Any]:
     lengths = [length_chart(title_of(name), each, inspection) for name, each in inspection.lengths.items()]
     values = {
         "it": inspection,
+        "name": name_of(inspection.source),
+        "facts": facts(inspection),
         "verdict": verdict(inspection),
         "row_parts": rows,
         "rows_bar": divided(rows, in_words("Rows", rows)) if inspection.read else "",
@@ -77,6 +78,24 @@ def sections(values: dict[str, Any]) -> list[tuple[str, str]]:
         "rows": ("Rows as they are trained", values["shown"]),
     }
     return [("findings", "Findings"), *((anchor, name) for anchor, (name, shown) in there.items() if shown)]
+
+
+def name_of(source: str) -> str:
+    """The file of a path from the root; any other name is short enough."""
+    return PurePath(source).name if PurePath(source).is_absolute() else source
+
+
+def facts(inspection: Inspection) -> list[tuple[str, str]]:
+    """What was inspected, and how: terms with their text."""
+    tokenizer = name_of(inspection.tokenizer) or "no model was given, so lengths are in characters"
+    found = [
+        ("Source", inspection.source if name_of(inspection.source) != inspection.source else ""),
+        ("Family of rows", inspection.family),
+        ("Tokenizer", tokenizer),
+        ("Compared with", inspection.evaluation),
+        *(("Note", note) for note in inspection.notes),
+    ]
+    return [(term, text) for term, text in found if text]
 
 
 @dataclass(frozen=True)
@@ -214,11 +233,19 @@ def length_chart(title: str, lengths: Lengths, inspection: Inspection) -> Length
     line = f"; max_length is {limit:,}" if limit is not None else ""
     return LengthChart(
         title=title,
-        caption=f"in {lengths.unit}; the highest column is {counted(most, 'row')}",
+        caption=f"in {lengths.unit}; the highest column is {counted(most, 'row')}{tail(lengths.bins)}",
         unit=lengths.unit,
         svg=histogram(lengths.bins, f"{title}, length in {lengths.unit}: {rows}{half}{line}", spread, limit),
         quantiles={QUANTILES[key]: lengths.quantiles[key] for key in QUANTILES if key in lengths.quantiles},
     )
+
+
+def tail(bins: list[tuple[int, int, int]]) -> str:
+    """A word on the last column, where it is wider than the others to take in what is far away."""
+    if len(bins) < 2 or bins[-1][1] - bins[-1][0] <= bins[0][1] - bins[0][0]:
+        return ""
+    start, end, count = bins[-1]
+    return f", the last one {counted(count, 'row')} from {start:,} to {end - 1:,}"
 
 
 def spread_of(quantiles: dict[str, int]) -> Spread | None:
@@ -228,9 +255,7 @@ def spread_of(quantiles: dict[str, int]) -> Spread | None:
 
 def lengths_lead(inspection: Inspection) -> str:
     box = "Under each histogram the line is 80 % of the rows, the box its middle half, the stroke the median."
-    if inspection.tokenizer:
-        return box
-    return f"In characters, as no model was given. {box}"
+    return box if inspection.tokenizer else f"In characters, as no model was given. {box}"
 
 
 def fit_values(inspection: Inspection) -> dict[str, Any]:
@@ -296,8 +321,8 @@ class ShareChart:
 
 def share_chart(name: str, value: float) -> ShareChart:
     parts = [Part(name, value, "kept"), Part("the rest", 1 - value, "rest")]
-    meaning = next((text for key, text in SHARES.items() if name.startswith(key)), "")
-    return ShareChart(title_of(name), value, divided(parts, f"{title_of(name)}: {percent(value)}"), meaning)
+    bar = divided(parts, f"{title_of(name)}: {percent(value)}")
+    return ShareChart(title_of(name), value, bar, SHARES.get(name, ""))
 
 
 def shown_row(row: ShownRow) -> dict[str, Any]:

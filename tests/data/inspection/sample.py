@@ -38,12 +38,16 @@ def finding(
 def sample() -> Inspection:
     """Preference rows with faults, rows left out, warnings and notes, and two rows shown."""
     return Inspection(
-        source="customer_answers.jsonl",
+        source="/data/shop/customer_answers.jsonl",
         family="preference",
         format="preference, from the columns prompt = question, chosen = good_answer, rejected = bad_answer; "
         "not used: id, app, votes",
         read=626,
         kept=590,
+        evaluation="held_out.jsonl, 80 rows",
+        notes=["a sample of 626 rows of 5,000"],
+        columns={"question": 1.0, "good_answer": 1.0, "bad_answer": 0.995, "id": 1.0, "app": 0.31},
+        used=["question", "good_answer", "bad_answer"],
         tokenizer="SmolLM2-135M-Instruct",
         lengths={
             "whole": lengths(310, 590, 1),
@@ -57,7 +61,7 @@ def sample() -> Inspection:
         trained_per_row=lengths(180, 590, 5),
         stop_token="<|im_end|>",
         stop_trained=577,
-        shares={"chosen longer": 0.71, "duplicates": 0.019},
+        shares={"chosen longer": 0.71, "equally long": 0.019},
         findings=[
             finding(
                 "prompt seen before",

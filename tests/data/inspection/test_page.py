@@ -113,6 +113,25 @@ def test_the_line_of_max_length_is_for_whole_rows():
     assert marked == {"Whole row": True, "Prompt": False, "Chosen": False, "Rejected": False}
 
 
+def test_a_last_column_that_is_wider_is_told():
+    bins = [(0, 10, 5), (10, 20, 7), (20, 4001, 2)]
+    values = page_values(empty(read=14, kept=14, lengths={"whole": Lengths("tokens", {}, bins)}))
+    assert values["lengths"][0].caption == (
+        "in tokens; the highest column is 7 rows, the last one 2 rows from 20 to 4,000"
+    )
+
+
+def test_facts_are_those_that_are_known():
+    assert page_values(sample())["facts"] == [
+        ("Source", "/data/shop/customer_answers.jsonl"),
+        ("Family of rows", "preference"),
+        ("Tokenizer", "SmolLM2-135M-Instruct"),
+        ("Compared with", "held_out.jsonl, 80 rows"),
+        ("Note", "a sample of 626 rows of 5,000"),
+    ]
+    assert [term for term, _ in page_values(empty())["facts"]] == ["Family of rows", "Tokenizer"]
+
+
 def test_without_a_model_lengths_are_characters():
     chars = Lengths("characters", {"0.5": 40}, [(0, 50, 3), (50, 100, 1)])
     values = page_values(empty(read=4, kept=4, lengths={"whole": chars}, fit=Fit(64, 4, 0, 0)))
@@ -143,8 +162,8 @@ def open_all(page) -> None:
 
 def test_headings_counts_and_shares_are_those_of_the_inspection(open_page, page_file):
     page, it = open_page(page_file), sample()
-    assert page.title() == f"{it.source} · what will be trained"
-    assert page.locator("h1").inner_text() == it.source
+    assert page.title() == "customer_answers.jsonl · what will be trained"
+    assert page.locator("h1").inner_text() == "customer_answers.jsonl"
     assert page.locator("main > section > h2").all_inner_texts() == [
         "Findings",
         "Lengths",
@@ -158,9 +177,10 @@ def test_headings_counts_and_shares_are_those_of_the_inspection(open_page, page_
         for each in page.locator(".finding").all()
     }
     assert counts == {finding.check: str(finding.count) for finding in it.findings}
+    assert page.locator("header tbody tr").count() == len(it.columns)
     assert page.locator("#balance figcaption").all_inner_texts() == [
         "Chosen longer 71\u00a0%",
-        "Duplicates 1.9\u00a0%",
+        "Equally long 1.9\u00a0%",
     ]
 
 
@@ -208,7 +228,7 @@ def test_charts_say_in_words_what_they_show(open_page, page_file):
         f"Whole row, length in tokens: 590 rows, half of them from {whole['0.25']} to {whole['0.75']}; "
         "max_length is 768"
     )
-    assert names[-2:] == ["Chosen longer: 71\u00a0%", "Duplicates: 1.9\u00a0%"]
+    assert names[-2:] == ["Chosen longer: 71\u00a0%", "Equally long: 1.9\u00a0%"]
 
 
 def test_shown_rows_mark_what_is_trained(open_page, page_file):
@@ -286,6 +306,10 @@ def test_long_words_and_many_rows_stay_inside(open_page, tmp_path):
     page = open_page(path, 390)
     open_all(page)
     assert too_wide(page) == []
+    below = page.evaluate(
+        "() => document.documentElement.scrollHeight - scrollY - document.body.getBoundingClientRect().bottom"
+    )
+    assert below < 1, "something stands below the end of the page"
     assert path.stat().st_size < 300_000
 
 
