@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,46 @@ def _chat_row(method: str, rows: Rows, index: int, earlier: list[dict[str, Any]]
     if method == "sft":
         return {"messages": [*prompt, *pair["chosen"]]}
     return {"prompt": prompt, "chosen": pair["chosen"], "rejected": pair["rejected"]}
+
+
+# Conversations in prose, of the lengths that people's data have
+
+
+def conversations(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Chats of one to four exchanges, half of them with one of a few system prompts; about 400 tokens each.
+
+    The prose is Python's own documentation, which comes with Python. Lengths are log-normal: an answer has 75
+    words in the median, and one in ten more than 180.
+    """
+    rng, words = random.Random(seed), _prose()
+    instructions = [_passage(rng, words, 60) for _ in range(8)]
+    for index in range(count):
+        messages = [{"role": "system", "content": rng.choice(instructions)}] if rng.random() < 0.5 else []
+        for _ in range(rng.randint(1, 4)):
+            messages.append({"role": "user", "content": _passage(rng, words, 25)})
+            messages.append({"role": "assistant", "content": _passage(rng, words, 75)})
+        yield {"messages": messages, "id": index}
+
+
+def conversation_pairs(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """The same chats with two answers at their end."""
+    rng, words = random.Random(seed + 1), _prose()
+    for row in conversations(count, seed):
+        *prompt, chosen = row["messages"]
+        rejected = {"role": "assistant", "content": _passage(rng, words, 75)}
+        yield {"prompt": prompt, "chosen": [chosen], "rejected": [rejected], "id": row["id"]}
+
+
+MOST_WORDS = 500
+
+
+def _passage(rng: random.Random, words: list[str], usual: int) -> str:
+    length = min(max(int(usual * rng.lognormvariate(0, 0.7)), 3), MOST_WORDS)
+    start = rng.randrange(len(words) - MOST_WORDS)
+    return " ".join(words[start : start + length]).strip() + "."
+
+
+def _prose() -> list[str]:
+    from pydoc_data.topics import topics
+
+    return " ".join(topics[name] for name in sorted(topics)).split(" ")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import datasets
 import pytest
 from datasets import Dataset
@@ -9,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
+from burnish.data.fingerprint import fingerprint
 from burnish.data.forest import Forest
 from burnish.data.formats import LANGUAGE, PREFERENCE
 from burnish.data.options import PreparationOptions
 from burnish.data.prepare import prepare
 from burnish.data.preview import preview
+from burnish.data.rows import Origins, Source
 from burnish.data.truncate import fit
 from burnish.errors import UserError
 from tests.data import chats
@@ -236,7 +242,7 @@ def test_no_row_left():
 
 
 def test_unknown_option_values():
-    with pytest.raises(UserError, match="truncation_mode: expected keep_start or .*, found 'middle'"):
+    with pytest.raises(UserError, match=r"truncation_mode: expected keep_start or .*, found 'middle'"):
         PreparationOptions(truncation_mode="middle")
     with pytest.raises(UserError, match="max_length: expected at least 2 tokens, found 0"):
         PreparationOptions(max_length=0)
@@ -284,3 +290,130 @@ def test_preview_of_two_completions_and_of_long_text():
 
     assert preview(tree, Letters()) == "a\n--- completion 0\n⟦bc⟧\n--- completion 1\n⟦d⟧"
     assert preview(TokenizedExample([1] * 9, [[2]], [[True]]), Letters(), limit=4) == "aa … aa⟦b⟧"
+
+
+# Splitting, faults, processes, caches
+
+
+WORDS = " ".join(f"word{n}" for n in range(40))
+
+
+def test_split_loses_no_token_and_counts_the_row_once():
+    tokenizer = byte_tokenizer()
+    rows = Dataset.from_list([{"text": WORDS}, {"text": "short"}])
+    whole, _ = prepare(rows, LANGUAGE, tokenizer, PreparationOptions(max_length=None))
+    options = PreparationOptions(max_length=32, truncation_mode="split")
+    pieces, report = prepare(rows, LANGUAGE, tokenizer, options)
+    ids = [row["completion_ids"][0] for row in pieces]
+    assert max(map(len, ids)) == 32
+    long, short = (row["completion_ids"][0] for row in whole)
+    assert [token for piece in ids[:-1] for token in piece] == long and ids[-1] == short
+    assert all(all(row["completion_mask"][0]) for row in pieces)
+    assert (report.read, report.kept, report.examples) == (2, 2, len(ids)) and len(ids) > 3
+    assert report.truncated == len(ids) - 1
+    assert pieces["row"][:] == [0] * (len(ids) - 1) + [1]
+
+
+def test_a_long_row_stops_the_run_where_asked():
+    rows = Dataset.from_list([{"text": "short"}, {"text": WORDS}])
+    with pytest.raises(UserError) as error:
+        prepare(
+            rows,
+            LANGUAGE,
+            byte_tokenizer(),
+            PreparationOptions(max_length=32, truncation_mode="error"),
+            "train",
+        )
+    assert str(error.value).startswith("train, row 1: ") and "max_length is 32" in str(error.value)
+
+
+def test_answers_that_a_cut_makes_equal_are_dropped():
+    same = "the same beginning, long enough, "
+    rows = [
+        {"prompt": "a", "chosen": same + "b", "rejected": same + "c"},
+        {"prompt": "a", "chosen": " b", "rejected": " c"},
+    ]
+    options = PreparationOptions(max_length=16)
+    kept, report = prepare(Dataset.from_list(rows), PREFERENCE, byte_tokenizer(), options)
+    assert report.dropped["chosen equals rejected after truncation"].rows == [0]
+    assert kept["row"][:] == [1]
+
+
+FAULTY = [
+    {"text": None},
+    {"text": "one two"},
+    {"text": None},
+    *({"text": f"row {n}"} for n in range(97)),
+]
+
+
+def test_all_faults_are_in_the_error():
+    with pytest.raises(UserError) as error:
+        prepare(Dataset.from_list(FAULTY), LANGUAGE, byte_tokenizer(), PreparationOptions(), "train")
+    text = str(error.value)
+    assert text.startswith("train, row 0, column 'text'")
+    assert "2 of 100 rows cannot be read:" in text and "text is null or missing: 2 (rows 0, 2)" in text
+
+
+def test_faulty_rows_are_skipped_up_to_the_budget():
+    def run(budget: float):
+        options = PreparationOptions(on_bad_row="skip", bad_row_budget=budget, batch_size=1)
+        return prepare(Dataset.from_list(FAULTY), LANGUAGE, byte_tokenizer(), options, "train")
+
+    for budget in (0.02, 2):
+        kept, report = run(budget)
+        assert report.kept == len(kept) == 98 and report.dropped_rows == 2 and report.read == 100
+        assert report.faults["text is null or missing"].rows == [0, 2]
+    with pytest.raises(UserError, match=r"more than bad_row_budget=0\.01 allows"):
+        run(0.01)
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_columns_are_the_same_where_a_whole_batch_is_faulty(num_proc):
+    faulty = [{"prompt": "a", "chosen": None, "rejected": " c", "margin": 1.0}] * 2
+    fine = [{"prompt": "a", "chosen": " b", "rejected": " c", "margin": 2.0}] * 3
+    options = PreparationOptions(on_bad_row="skip", bad_row_budget=2, batch_size=2, num_proc=num_proc)
+    kept, report = prepare(Dataset.from_list(faulty + fine), PREFERENCE, byte_tokenizer(), options)
+    assert kept["margin"][:] == [2.0] * 3 and kept["row"][:] == [2, 3, 4]
+    assert report.faults["chosen is null or missing"].rows == [0, 1]
+
+
+def test_batches_and_processes_do_not_change_what_is_made(tmp_path, monkeypatch):
+    dataset = Dataset.from_list(ROWS * 4)
+    tokenizer = byte_tokenizer(chats.CHATML)
+    found = []
+    for number, (size, processes) in enumerate([(1000, None), (1, None), (5, None), (5, 2)]):
+        monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / str(number)))  # nothing is shared by chance
+        options = PreparationOptions(max_length=40, batch_size=size, num_proc=processes)
+        found.append(prepare(dataset, LANGUAGE, tokenizer, options))
+    assert all(each.dataset.to_list() == found[0].dataset.to_list() for each in found)
+    assert all(each.report == found[0].report for each in found)
+    assert all(list((tmp_path / str(number)).rglob("rows.arrow")) for number in range(4))
+
+
+def key_of(read_row=LANGUAGE, **options) -> str:
+    source = Source(Dataset.from_list(ROWS), Origins("rows"))
+    return fingerprint(source, read_row, byte_tokenizer(chats.CHATML), PreparationOptions(**options))
+
+
+def test_another_process_finds_the_cache():
+    words = "from tests.data.test_prepare import key_of; print(key_of())"
+    command = [sys.executable, "-c", words]
+    other = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    assert other.stdout.strip() == key_of()
+
+
+def test_a_function_of_ones_own_counts_by_its_file(tmp_path):
+    file = tmp_path / "mine.py"
+    keys = []
+    for word in ("one", "two"):
+        file.write_text(
+            f"def helper():\n    return '{word}'\ndef row(row):\n    return {{'text': helper()}}\n"
+        )
+        keys.append(key_of(row_function=f"{file}:row"))
+        assert key_of(row_function=f"{file}:row") == keys[-1]
+    assert len({*keys, key_of()}) == 3
+
+
+def test_how_rows_are_made_is_no_part_of_the_key():
+    assert key_of(num_proc=2, batch_size=7) == key_of() != key_of(max_length=9)
