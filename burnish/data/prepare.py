@@ -11,7 +11,6 @@ it was computed now or came from the cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -49,7 +48,7 @@ def prepare(
     dataset, name = source.dataset, source.origins.name
     if not len(dataset):
         raise UserError("there are no rows", where=name, fix="check the file, the split and your filters")
-    options = replace(options, columns={**options.columns, **source.columns})
+    options = options.with_columns(source.columns)
     reader = RowReader(read_row, options)
     recognition = recognised(dataset[0], reader, name)
     pass_ = Pass(source.origins, reader, tokenizer, recognition.carried if recognition else ())

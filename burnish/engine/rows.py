@@ -41,6 +41,17 @@ def preparation_options(args: EngineConfig, method: dict[str, Any]) -> Preparati
     )
 
 
+def prepare_split(
+    rows: Any, read_row: Callable, tokenizer: Any, options: PreparationOptions, args: EngineConfig, name: str
+) -> tuple[Dataset | PreparedStream, list[PreparationReport]]:
+    """The rows of a split, whole or as a stream, and the reports on their sources. Raises `UserError`."""
+    if name == "train" and (streams := streams_in(rows)):
+        stream = prepare_stream(streams, read_row, tokenizer, options, args)
+        return stream, stream.reports
+    with args.main_process_first(desc="preparing rows"):  # the others find them in the cache
+        return prepare_rows(rows, read_row, tokenizer, options, name, args.seed)
+
+
 def prepare_rows(
     rows: Any, read_row: Callable, tokenizer: Any, options: PreparationOptions, name: str, seed: int
 ) -> tuple[Dataset, list[PreparationReport]]:

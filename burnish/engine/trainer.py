@@ -163,6 +163,9 @@ class Engine(Trainer):
 
     # Data
 
+    def reader(self) -> Any:
+        return type(self).read_row
+
     def _prepared(self, dataset: Any, tokenizer: Any, args: Any, name: str) -> Any:
         if dataset is None:
             return None
@@ -171,13 +174,7 @@ class Engine(Trainer):
                 key: self._prepared(split, tokenizer, args, f"{name}_{key}") for key, split in dataset.items()
             }
         options = rows.preparation_options(args, self.preparation(args))
-        read_row = type(self).read_row
-        if name == "train" and (streams := rows.streams_in(dataset)):
-            stream = rows.prepare_stream(streams, read_row, tokenizer, options, args)
-            self.preparation_reports[name] = stream.reports
-            return stream
-        with args.main_process_first(desc="preparing rows"):  # the others find them in the cache
-            prepared, reports = rows.prepare_rows(dataset, read_row, tokenizer, options, name, args.seed)
+        prepared, reports = rows.prepare_split(dataset, self.reader(), tokenizer, options, args, name)
         if reports:
             self.preparation_reports[name] = reports
         return prepared

@@ -5,17 +5,19 @@ A row is a text, a chat, or a prompt with a completion. The loss is a mean over 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from burnish.data.example import TokenizedExample
+from burnish.data.example import Example, TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.formats import LANGUAGE
 from burnish.data.packing import PackedRows
+from burnish.data.readers import plain_text
 from burnish.engine.compat import SFTTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.plan import Plan
@@ -89,11 +91,10 @@ class SFTTrainer(Engine):
         )
         return {name: getattr(args, name) for name in names}
 
-    def _prepared(self, dataset: Any, *rest: Any) -> Any:
-        if self._formatting_func is not None and hasattr(dataset, "column_names"):
-            write = self._formatting_func
-            dataset = dataset.map(lambda row: {"text": write(row)}, remove_columns=dataset.column_names)
-        return super()._prepared(dataset, *rest)
+    def reader(self) -> Any:
+        return (
+            super().reader() if self._formatting_func is None else partial(formatted, self._formatting_func)
+        )
 
     def get_ready(self) -> Plan:
         self.train_dataset: Any
@@ -121,6 +122,19 @@ class SFTTrainer(Engine):
         details = score(model, forest, details=True).details
         assert details is not None
         return rows_of(forest, details.top), rows_of(forest, forest.tokens[forest.target])
+
+
+def formatted(write: Callable[[Any], str], row: Mapping[str, Any]) -> Example:
+    """A row as the text that a function of one's own makes of it. Raises `UserError`."""
+    try:
+        text = write(row)
+    except Exception as error:  # a person's own function raises anything
+        raise UserError(
+            f"formatting_func raised {type(error).__name__}: {error}",
+            fix="mend the function, or the row",
+            reason=f"formatting_func raised {type(error).__name__}",
+        ) from error
+    return plain_text({"text": text})
 
 
 def token_metrics(forest: Forest, scores: Scores) -> dict[str, Metric]:

@@ -120,6 +120,49 @@ def test_a_step_that_cannot_be_applied_names_its_rows(tmp_path, caplog):
     assert f"its gradient is not finite ({tmp_path}/a.jsonl, rows {named})" in caplog.text
 
 
+def written(row: dict) -> str:
+    return f"{row['question']} {row['answer']}"
+
+
+@pytest.mark.parametrize("kind", ["name", "dataset", "stream"])
+def test_a_function_of_ones_own_formats_rows_wherever_they_are_from(kind, tmp_path):
+    rows = [{"question": f"{n}?", "answer": f"{n}.", "prompt": "x", "completion": "y"} for n in range(4)]
+    given = {
+        "name": str(write_rows(tmp_path / "a.jsonl", rows)),
+        "dataset": Dataset.from_list(rows),
+        "stream": Dataset.from_list(rows).to_iterable_dataset(),
+    }
+    trainer = SFTTrainer(
+        llama(),
+        args=SFTConfig(**settings(tmp_path)),
+        train_dataset=given[kind],
+        formatting_func=written,
+        processing_class=tiny_tokenizer(),
+    )
+    texts = [trainer.processing_class.decode(row["completion_ids"][0]) for row in trainer.train_dataset]
+    assert texts == [f"{n}? {n}.<|im_end|>" for n in range(4)]
+
+
+def test_a_function_that_fails_names_the_row(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", [{"question": "a", "answer": "b"}, {"question": "a", "id": 7}])
+    with pytest.raises(
+        UserError, match=r"a.jsonl, row 1 \(id 7\): formatting_func raised ValueError: no answer"
+    ):
+        SFTTrainer(
+            llama(),
+            args=SFTConfig(**settings(tmp_path)),
+            train_dataset=str(path),
+            formatting_func=answered,
+            processing_class=tiny_tokenizer(),
+        )
+
+
+def answered(row: dict) -> str:
+    if row["answer"] is None:
+        raise ValueError("no answer")
+    return row["answer"]
+
+
 @pytest.mark.parametrize(
     ("origins", "text"),
     [
