@@ -52,12 +52,19 @@ class Result:
 def run(spec: Spec) -> Result:
     result = Result()
     prepare = {"burnish": prepare_here, "trl": prepare_in_trl}[spec.library]
-    with Peak(result):
-        dataset = prepare(spec, result)
+    dataset = prepare(spec, result)
     result.kept = len(dataset)
     if spec.digests:
         result.tokens = write_digests(spec, dataset)
     return result
+
+
+def loaded(result: Result, load: Callable[[], Any]) -> Any:
+    start = time.perf_counter()
+    dataset = load()
+    result.load_seconds = time.perf_counter() - start
+    result.rows = len(dataset)
+    return dataset
 
 
 def timed(result: Result, prepare: Callable[[], Any]) -> Any:
@@ -80,11 +87,9 @@ def prepare_here(spec: Spec, result: Result) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(spec.model)
     family = getattr(formats, FAMILIES[spec.method])
     options = PreparationOptions(max_length=spec.max_length, num_proc=spec.num_proc)
-    start = time.perf_counter()
-    dataset = load_source(spec.rows)
-    result.load_seconds = time.perf_counter() - start
-    result.rows = len(dataset)
-    return timed(result, lambda: prepare(dataset, family, tokenizer, options)).dataset
+    with Peak(result):
+        dataset = loaded(result, lambda: load_source(spec.rows))
+        return timed(result, lambda: prepare(dataset, family, tokenizer, options)).dataset
 
 
 def prepare_in_trl(spec: Spec, result: Result) -> Any:
@@ -99,11 +104,8 @@ def prepare_in_trl(spec: Spec, result: Result) -> Any:
     trainer_class = getattr(trl, f"{PREFIX[spec.method]}Trainer")
     ordinary = trainer_class._prepare_dataset
     trainer_class._prepare_dataset = lambda *given: timed(result, lambda: ordinary(*given))
-    start = time.perf_counter()
-    dataset = load_dataset("json", data_files=spec.rows, split="train")
-    result.load_seconds = time.perf_counter() - start
-    result.rows = len(dataset)
-    with tempfile.TemporaryDirectory() as output:
+    with tempfile.TemporaryDirectory() as output, Peak(result):
+        dataset = loaded(result, lambda: load_dataset("json", data_files=spec.rows, split="train"))
         args = getattr(trl, f"{PREFIX[spec.method]}Config")(
             output_dir=output,
             max_length=spec.max_length,

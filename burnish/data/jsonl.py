@@ -2,18 +2,21 @@
 
 The file is walked twice. The first walk checks every line and learns the type of every column, so that no
 later line can contradict an earlier guess; the second streams the rows into a memory-mapped Arrow file,
-cached under the file's path, size and time. Values come back as they were written: strings that look like
-dates stay strings, and nested objects whose keys or types differ between rows are stored as JSON (Arrow alone
-would refuse them, or fill every object with every key).
+cached under the file's path, size and time, as is what the first walk found. Values come back as they were
+written: strings that look like dates stay strings, and nested objects whose keys or types differ between rows
+are stored as JSON (Arrow alone would refuse them, or fill every object with every key).
 
-Left out: parallel parsing. One gigabyte takes about half a minute, once.
+Left out: parallel parsing (one gigabyte takes about half a minute, once), and reading a file that is one list
+piece by piece: it is in memory as a whole while it is read. Lines are read one by one.
 """
 
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,28 @@ from datasets import Dataset, Features, Json, List, Value
 from burnish.data.files import opened, version
 from burnish.data.kinds import check_text
 from burnish.errors import UserError, shorten
+from burnish.paths import cache_folder
 
 
 def read_json(paths: Sequence[Path], cache_dir: str | None = None) -> tuple[Dataset, list[int]]:
     """Rows of JSON-lines files, or of JSON files that hold one list of objects; how many each file has."""
+    versions = [version(path) for path in paths]
+    schema, counts = _remembered(versions, lambda: _survey(paths))
+    dataset = Dataset.from_generator(
+        _stream,
+        features=Features(_feature(schema)),
+        gen_kwargs={"versions": versions},
+        cache_dir=cache_dir,
+    )
+    return dataset, counts
+
+
+Survey = tuple[Any, list[int]]
+"""The types of the columns, and how many rows each file has."""
+
+
+def _survey(paths: Sequence[Path]) -> Survey:
+    """The first walk."""
     schema: Any = None
     counts = []
     for path in paths:
@@ -35,13 +56,23 @@ def read_json(paths: Sequence[Path], cache_dir: str | None = None) -> tuple[Data
             counts[-1] += 1
     if schema is None:
         raise UserError("the file has no rows", where=str(paths[0]), fix="write one JSON object a line")
-    dataset = Dataset.from_generator(
-        _stream,
-        features=Features(_feature(schema)),
-        gen_kwargs={"versions": [version(path) for path in paths]},
-        cache_dir=cache_dir,
-    )
-    return dataset, counts
+    return schema, counts
+
+
+def _remembered(versions: list[tuple[str, int, int]], survey: Callable[[], Survey]) -> Survey:
+    """What the first walk found when the files were these, and were walked by this code."""
+    code = Path(__file__).read_text(encoding="utf-8")
+    key = hashlib.sha256(json.dumps([versions, code]).encode()).hexdigest()[:16]
+    file = cache_folder("surveys") / f"{key}.json"
+    if file.is_file():
+        schema, counts = json.loads(file.read_text(encoding="utf-8"))
+        return schema, counts
+    found = survey()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as out:
+        json.dump(found, out)
+    Path(out.name).replace(file)  # complete or not at all
+    return found
 
 
 def _stream(versions: list[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
