@@ -65,7 +65,7 @@ COLUMNS = {
     "messy_user_prefs": {"prompt": "question", "chosen": "good_answer", "rejected": "bad_answer"},
 }
 MESSY = "messy_user_prefs"
-DROPPED = {"raw_hh_strings_200": {"empty completion": [168]}}  # the rejected assistant says nothing
+DROPPED = {"raw_hh_strings_200": {"empty completion": [168]}}  # the chosen answer is empty
 CLEAN = [name for name in FORMATS if name != MESSY]
 
 

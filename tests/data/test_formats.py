@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -477,3 +479,27 @@ def test_a_missing_column_of_the_mapping_names_the_nearest():
         "columns: no column 'questoin'; there is question, answer. Did you mean 'question'?\n"
         "  fix: name columns of the data on the right: --columns prompt=question"
     )
+
+
+# The documentation
+
+
+def test_the_documented_formats_are_those_of_the_code():
+    blocks = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8").split("\n\n")
+    table = next(block for block in blocks if block.startswith("| rows for")).splitlines()[2:]
+    documented = {}
+    for line in table:
+        purpose, name, columns, others = (cell.strip() for cell in line.strip("|").split("|"))
+        documented[name] = (purpose, names_in(columns), names_in(others))
+    known: dict[str, list] = {}  # several for a format whose columns go by several names
+    for family in FAMILIES:
+        for found in family.formats:
+            others = {*found.optional, *found.carries} - {*found.columns}
+            known.setdefault(found.name, []).append((family.purpose, {*found.columns}, others))
+    assert documented.keys() == known.keys()
+    for name, row in documented.items():
+        assert row in known[name]
+
+
+def names_in(cell: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", cell))
