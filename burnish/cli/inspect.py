@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ READS: Mapping[str, Family] = {"sft": LANGUAGE, "reward": PREFERENCE, "dpo": PRE
 """The family of formats that each method reads."""
 
 EXIT_TOO_MANY = 1
+PAGE_ROWS = 3
+"""How many rows a page shows where none were asked for."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def run(request: Request) -> int:
         family=family,
         tokenizer=tokenizer,
         evaluation=_evaluation(request, columns),
-        show=request.show,
+        show=request.show or (PAGE_ROWS if request.html and tokenizer is not None else 0),
     )
     _print(inspection, request)
     if request.fix is not None:
@@ -159,18 +161,16 @@ def _split_of(data: str) -> str:
 
 
 def _print(inspection: Inspection, request: Request) -> None:
+    printed = replace(inspection, shown=inspection.shown[: request.show])
     if request.as_json:
-        print(json.dumps(inspection.to_dict(), ensure_ascii=False))
+        print(json.dumps(printed.to_dict(), ensure_ascii=False))
     else:
         console = Console(highlight=False)
-        show(inspection, console, f"burnish inspect {_again(request)}")
+        show(printed, console, f"burnish inspect {_again(request)}")
     if request.html is not None:
         from burnish.data.inspection.page import write_page
 
-        path = Path(request.html)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_page(inspection, path)
-        _say(f"wrote  {path}")
+        _say(f"wrote  {write_page(inspection, request.html)}")
 
 
 def _again(request: Request) -> str:

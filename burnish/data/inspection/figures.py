@@ -60,7 +60,7 @@ class Figures:
         fit, found = self._fit, self._inspection
         fit.whole += bool(seen.kept) and not seen.cut
         fit.cut += seen.cut
-        fit.dropped += not seen.kept
+        fit.dropped += bool(seen.tokenized) and not seen.kept
         if not seen.kept:
             return
         length, trained = (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
 
@@ -10,6 +13,7 @@ import pytest
 from burnish.data.inspection.inspection import Finding, Fit, Inspection, Lengths, ShownRow
 from burnish.data.inspection.page import (
     LISTED_ROWS,
+    SHARES,
     listed,
     page_values,
     row_names,
@@ -19,6 +23,7 @@ from burnish.data.inspection.page import (
 )
 from burnish.pages.shell import visible
 from tests.browser import accessibility_faults, contrast_faults, heading_levels, too_wide
+from tests.data.inspection.rows import COLUMNS, planted
 from tests.data.inspection.sample import sample
 
 WIDTHS = (390, 1280)
@@ -328,3 +333,45 @@ def test_it_prints_on_white_with_everything_unfolded(open_page, page_file):
     assert not page.locator("nav").is_visible()
     assert page.locator(".finding table").first.bounding_box()["height"] > 20
     assert contrast_faults(page) == []
+
+
+# From the command line, with rows of its own
+
+
+@pytest.fixture(scope="module")
+def inspected(tiny_model_dir, tmp_path_factory):
+    """What `burnish inspect --html --json` prints of rows with planted defects, and its page."""
+    folder = tmp_path_factory.mktemp("inspected")
+    rows, _ = planted()
+    (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    columns = ",".join(f"{name}={own}" for name, own in COLUMNS.items())
+    words = ["inspect", folder / "answers.jsonl", "--method", "dpo", "--model", tiny_model_dir, "--json"]
+    words += ["--columns", columns, "--max_length", 300, "--html", folder / "new" / "page.html"]
+    command = [sys.executable, "-m", "burnish", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), folder / "new" / "page.html"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_a_page_of_real_rows_says_what_json_says(open_page, inspected, width, scheme):
+    found, path = inspected
+    page = open_page(path, width, scheme)
+    assert page.locator("h1").inner_text() == "answers.jsonl"
+    figures = [text.split()[0] for text in page.locator(".figures dd").all_inner_texts()]
+    assert figures == [f"{found[key]:,}" for key in ("read", "kept", "tokens", "trained_tokens")]
+    counts = {
+        each.locator("h4").inner_text(): int(each.locator(".count").inner_text().split()[0])
+        for each in page.locator(".finding").all()
+    }
+    assert counts == {finding["check"]: len(finding["rows"]) for finding in found["findings"]}
+    assert len(counts) > 10
+    fit = found["fit"]
+    assert page.locator("#lengths svg.divided").get_attribute("aria-label") == (
+        f"max_length 300: {fit['whole']:,} whole, {fit['cut']:,} cut"
+    )
+    assert page.locator("#rows article").count() == 3
+    assert found["shown"] == []  # they were not asked for; the page has some all the same
+    assert set(found["shares"]) <= set(SHARES)
+    open_all(page)
+    assert too_wide(page) == contrast_faults(page) == accessibility_faults(page) == []
