@@ -51,7 +51,7 @@ def reward_margin(
             )
         margin = margin - margin_offset * pair.lead.to(margin.dtype)
     if length_penalty:
-        margin = margin + length_penalty * (pair.chosen_length - pair.rejected_length)
+        margin = margin + length_penalty * (pair.chosen_length - pair.rejected_length).to(margin.dtype)
     return margin
 
 

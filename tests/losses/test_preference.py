@@ -239,9 +239,9 @@ def test_an_offset_and_a_length_penalty_by_hand():
     torch.testing.assert_close(
         found, double([BETA * m - 0.5 * s for m, s in zip(MARGINS, LEAD, strict=True)])
     )
-    found = reward_margin(pair(), BETA, length_penalty=0.01)
+    found = reward_margin(pair(), BETA, length_penalty=0.3)
     torch.testing.assert_close(
-        found, double([BETA * m + 0.01 * d for m, d in zip(MARGINS, [2, 4, -3], strict=True)])
+        found, double([BETA * m + 0.3 * d for m, d in zip(MARGINS, [2, 4, -3], strict=True)])
     )
     with pytest.raises(UserError, match="margin_offset: the rows have no column `margin`"):
         reward_margin(pair(), BETA, margin_offset=0.5)
