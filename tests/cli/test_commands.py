@@ -23,7 +23,7 @@ def test_version():
 def test_the_bare_command_shows_its_verbs():
     result = burnish_command()
     assert result.returncode == 0 and result.stderr == ""
-    for verb in (*METHODS, "run", "env", "demo"):
+    for verb in (*METHODS, "run", "inspect", "env", "demo"):
         assert f"  {verb} " in result.stdout
 
 

@@ -35,7 +35,8 @@ def wrong_order(messages: Sequence[Message], to_be_answered: bool = False) -> st
         role = message["role"]
         if role in OPENING:
             return f"turn {turn} is {role}, after the first turn"
-        if role in EXPECTED and before not in EXPECTED[role]:
+        known = not before or before in EXPECTED
+        if role in EXPECTED and known and before not in EXPECTED[role]:
             return f"turn {turn} is {role}, after {before or 'nothing'}"
         before = role
     if not to_be_answered and before != "assistant":
@@ -48,7 +49,7 @@ EXPECTED = {
     "assistant": ("user", "tool"),
     "tool": ("assistant", "tool"),
 }
-"""The roles that each may follow; a template's further roles may stand anywhere."""
+"""The roles that each may follow; a template's further roles may stand anywhere, and be followed by any."""
 
 
 def _messages(text: object) -> list[Message]:

@@ -38,10 +38,15 @@ def runs(words: np.ndarray, length: int, known: bool = False) -> Hashes:
     """
     if known and len(words) < length:
         return np.empty(0, np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(words, min(length, len(words)))
-    if known:
-        windows = windows[(windows != UNKNOWN).all(axis=1)]
-    return np.unique(mixed((windows * _FACTORS[: windows.shape[1]]).sum(axis=1, dtype=np.uint64)))
+    length = min(length, len(words))
+    starts = len(words) - length + 1
+    sums = np.zeros(starts, np.uint64)
+    complete = np.ones(starts, bool)
+    for step in range(length):
+        word = words[step : step + starts]
+        sums += word * _FACTORS[step]
+        complete &= word != UNKNOWN
+    return np.unique(mixed(sums[complete] if known else sums))
 
 
 def mixed(values: np.ndarray) -> np.ndarray:

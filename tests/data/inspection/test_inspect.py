@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.data.chats import CHATML, assistant, byte_tokenizer, user
-from tests.data.inspection.rows import COLUMNS, planted
 
 from burnish.data.formats import PREFERENCE
 from burnish.data.inspection.inspect import inspect
 from burnish.data.options import PreparationOptions
 from burnish.data.source import load_rows
 from burnish.errors import UserError
+from tests.data.chats import CHATML, assistant, byte_tokenizer, user
+from tests.data.inspection.rows import COLUMNS, planted
 
 MESSY = Path(__file__).parents[4] / "shared" / "data" / "messy_user_prefs.jsonl"
 
@@ -109,7 +109,7 @@ def test_pairs_that_differ_only_beyond_max_length_are_equal_after_truncation():
     rows = [{"prompt": "x", "chosen": "abcdefgh" * 5 + "1", "rejected": "abcdefgh" * 5 + "2"}]
     rows.append({"prompt": "y", "chosen": "1", "rejected": "2"})
     found = inspected(rows, byte_tokenizer(), max_length=10)
-    assert [(f.check, f.rows) for f in found.findings][0] == ("chosen equals rejected after truncation", [0])
+    assert next((f.check, f.rows) for f in found.findings) == ("chosen equals rejected after truncation", [0])
 
 
 def test_a_template_without_an_end_of_turn_is_seen():
@@ -175,7 +175,7 @@ def test_rows_are_named_by_their_number_in_the_source(tmp_path):
     rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "a" if i == 7 else "b"} for i in range(12)]
     source = load_rows(written(tmp_path / "rows.jsonl", rows)).select([5, 7, 9])
     found = inspect(source, PreparationOptions(), family=PREFERENCE)
-    assert [(f.check, f.rows) for f in found.findings][0] == ("chosen equals rejected", [7])
+    assert next((f.check, f.rows) for f in found.findings) == ("chosen equals rejected", [7])
 
 
 def test_the_inspection_is_json():
