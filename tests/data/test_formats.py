@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.data import formats
@@ -479,6 +479,48 @@ def test_a_missing_column_of_the_mapping_names_the_nearest():
         "columns: no column 'questoin'; there is question, answer. Did you mean 'question'?\n"
         "  fix: name columns of the data on the right: --columns prompt=question"
     )
+
+
+# Whatever the cells hold
+
+CELLS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(["[]", "{}", "1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "from", "value", "tool_calls", "function", "name", "arguments"]
+            )
+            | st.sampled_from(["thinking", "weight", "type", "text"]),
+            inner
+            | st.sampled_from(
+                ["user", "assistant", "human", "gpt", "function_call", "tool", '{"name": "look"}']
+            ),
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_row_of_anything_is_an_example_or_an_error_that_names_the_column(data):
+    family = data.draw(st.sampled_from(FAMILIES))
+    known = data.draw(st.sampled_from(family.formats))
+    also = data.draw(st.sets(st.sampled_from([*known.optional, *known.carries, *formats.COMMON])))
+    row = {name: data.draw(CELLS) for name in {*known.columns, *also}}
+    try:
+        found = family(row)
+    except UserError as error:
+        assert "column" in str(error) and error.fix and len(str(error)) < 600
+    else:
+        assert isinstance(found, Example | TokenizedExample)
 
 
 # The documentation
