@@ -16,14 +16,18 @@ from tests.conftest import tiny_tokenizer
 from tests.invariants.conftest import documents, llama, pairs
 
 method, batch, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-methods = {"sft": (SFTTrainer, SFTConfig, documents(7)), "dpo": (DPOTrainer, DPOConfig, pairs(8))}
-kind, config, rows = methods[method]
+methods = {
+    "sft": (SFTTrainer, SFTConfig, documents(7), {}),
+    "dpo": (DPOTrainer, DPOConfig, pairs(8), {}),
+    "aot": (DPOTrainer, DPOConfig, pairs(8), {"loss_type": ["aot", "sft"], "loss_weights": [1.0, 0.5]}),
+}
+kind, config, rows, options = methods[method]
 model = llama()
 args = config(
     output_dir=folder, report_to="none", save_strategy="no", disable_tqdm=True, use_cpu=True, max_steps=1,
     logging_steps=1, optim="sgd", learning_rate=0.1, lr_scheduler_type="constant", max_grad_norm=0.0,
     train_sampling_strategy="sequential", per_device_train_batch_size=batch, per_device_eval_batch_size=3,
-    tokens_per_forward=30, ddp_find_unused_parameters=False,
+    tokens_per_forward=30, ddp_find_unused_parameters=False, **options,
 )
 trainer = kind(model, args=args, train_dataset=rows.select(range(len(rows) // 2 * 2)), eval_dataset=rows,
                processing_class=tiny_tokenizer())
@@ -50,7 +54,7 @@ def run(method, processes, batch, folder):
     return torch.load(folder / "result.pt")
 
 
-@pytest.mark.parametrize(("method", "rows"), [("sft", 6), ("dpo", 8)])
+@pytest.mark.parametrize(("method", "rows"), [("sft", 6), ("dpo", 8), ("aot", 8)])
 def test_two_processes_take_the_step_of_one(method, rows, tmp_path):
     one, numbers = run(method, 1, rows, tmp_path / "one")
     two, other_numbers = run(method, 2, rows // 2, tmp_path / "two")
