@@ -112,13 +112,15 @@ def _facts(found: Inspection) -> Table | None:
     fit = found.fit
     if fit is not None and fit.max_length is not None:
         lines[f"max_length {fit.max_length:,}"] = Text(
-            f"{_rows(fit.whole)} whole ({_share(fit.whole, found.read)}), "
+            f"{_rows(fit.whole)} whole ({_share(fit.whole, fit.whole + fit.cut + fit.dropped)}), "
             f"{fit.cut:,} cut, {fit.dropped:,} dropped"
         )
     if found.tokens:
         share = _share(found.trained_tokens, found.tokens)
         lines["trained"] = Text(f"{found.trained_tokens:,} of {found.tokens:,} tokens ({share})")
         state = f"trained in {_share(found.stop_trained, found.kept)} of rows"
+        if fit is not None and 0 < fit.cut == found.kept - found.stop_trained:
+            state += "; the others are cut"
         style = "" if found.stop_trained == found.kept else "yellow"
         lines["stop token"] = Text(f"{found.stop_token or 'none'}, {state}", style=style)
     for name, true in found.shares.items():
