@@ -104,8 +104,7 @@ class Conversation:
     def _may_lack_end(self, turn: int, stop: int) -> bool:
         """Whether what the message says stands right before `stop`, as far as it is easy to tell."""
         message = self.messages[turn]
-        content = message.get("content", "").strip()
-        return "tool_calls" in message or self.text.endswith(content, 0, stop)
+        return "tool_calls" in message or self.text.endswith(_said(message).strip(), 0, stop)
 
     @cached_property
     def _lacks_ends(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
@@ -79,7 +80,7 @@ def written(said: str, text: str) -> bool:
 
 
 def says(message: dict[str, Any]) -> Iterator[str]:
-    yield message["content"]
+    yield from re.split("</?think>", message["content"])  # templates take these out and write their own
     yield message.get("reasoning_content", "")
     for call in message.get("tool_calls", ()):
         yield call["function"]["name"]
@@ -133,7 +134,7 @@ def rendered(row: dict[str, Any], tokenizer: Any) -> str:
 FAMILY = st.sampled_from(list(FAMILIES.values()))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data(), family=FAMILY)
 def test_any_conversation_is_trained_turn_by_turn(data, family):
     tokenizer = family.tokenizer("bytes")
@@ -147,7 +148,7 @@ def test_any_conversation_is_trained_turn_by_turn(data, family):
         assert [e.completions[0] for e in examples] == [tokenizer.encode(whole, add_special_tokens=False)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), family=FAMILY)
 def test_text_like_control_tokens_adds_none(data, family):
     tokenizer = family.tokenizer("bytes")

@@ -125,9 +125,9 @@ def test_the_whole_chat_trains_all_but_the_turn_without_its_reasoning():
 
 
 def test_a_chat_that_does_not_end_with_the_assistant_trains_its_turns_in_their_rows():
-    assert trained({"messages": REASONED[:3]}, QWEN3, ASSISTANT_ONLY) == [
-        "<think>\nhm\n</think>\n\ntwo<|im_end|>\n"
-    ]
+    row = {"messages": REASONED[:3]}
+    assert trained(row, QWEN3, ASSISTANT_ONLY) == ["<think>\nhm\n</think>\n\ntwo<|im_end|>\n"]
+    assert len(examples_of(row, QWEN3)) == 1
 
 
 def test_the_turn_that_a_flag_asks_for_is_trained_with_its_reasoning():
