@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from burnish.errors import UserError as UserError
+    from burnish.methods.bco import BCOConfig as BCOConfig
+    from burnish.methods.bco import BCOTrainer as BCOTrainer
+    from burnish.methods.cpo import CPOConfig as CPOConfig
+    from burnish.methods.cpo import CPOTrainer as CPOTrainer
     from burnish.methods.dpo import DPOConfig as DPOConfig
     from burnish.methods.dpo import DPOTrainer as DPOTrainer
+    from burnish.methods.kto import KTOConfig as KTOConfig
+    from burnish.methods.kto import KTOTrainer as KTOTrainer
+    from burnish.methods.orpo import ORPOConfig as ORPOConfig
+    from burnish.methods.orpo import ORPOTrainer as ORPOTrainer
     from burnish.methods.reward import RewardConfig as RewardConfig
     from burnish.methods.reward import RewardTrainer as RewardTrainer
     from burnish.methods.sft import SFTConfig as SFTConfig
     from burnish.methods.sft import SFTTrainer as SFTTrainer
+    from burnish.methods.tpo import TPOConfig as TPOConfig
+    from burnish.methods.tpo import TPOTrainer as TPOTrainer
     from burnish.models.load import ModelConfig as ModelConfig
     from burnish.models.load import get_peft_config as get_peft_config
     from burnish.models.load import get_quantization_config as get_quantization_config
@@ -24,13 +34,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 EXPORTS = {
+    "BCOConfig": "burnish.methods.bco",
+    "BCOTrainer": "burnish.methods.bco",
+    "CPOConfig": "burnish.methods.cpo",
+    "CPOTrainer": "burnish.methods.cpo",
     "DPOConfig": "burnish.methods.dpo",
     "DPOTrainer": "burnish.methods.dpo",
+    "KTOConfig": "burnish.methods.kto",
+    "KTOTrainer": "burnish.methods.kto",
     "ModelConfig": "burnish.models.load",
+    "ORPOConfig": "burnish.methods.orpo",
+    "ORPOTrainer": "burnish.methods.orpo",
     "RewardConfig": "burnish.methods.reward",
     "RewardTrainer": "burnish.methods.reward",
     "SFTConfig": "burnish.methods.sft",
     "SFTTrainer": "burnish.methods.sft",
+    "TPOConfig": "burnish.methods.tpo",
+    "TPOTrainer": "burnish.methods.tpo",
     "ScriptArguments": "burnish.pipeline.script",
     "UserError": "burnish.errors",
     "get_peft_config": "burnish.models.load",

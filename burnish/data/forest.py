@@ -84,6 +84,11 @@ class Forest:
         """The branch of every scored token."""
         return self.branch[self.target]
 
+    def above(self, branches: Tensor) -> Tensor:  # bool[B] -> int[M]
+        """Indices of the tokens above these branches that can be scored but are not trained: prompts."""
+        own = (self.branch < 0) | branches[self.branch.clamp(min=0)]
+        return torch.nonzero(own & ~self.trained & (self.parent >= 0)).flatten()
+
     @cached_property
     def trained_per_branch(self) -> Tensor:  # int[B]
         return torch.bincount(self.target_branch, minlength=self.branches)

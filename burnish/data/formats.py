@@ -5,8 +5,9 @@ the row. `recognise` finds the family too, and `columns` renames: {"prompt": "qu
 as the prompt.
 
     family       what a row is                          methods
+    triple       a pair, and a gold completion          TPO
     preference   a prompt with a better and a worse     reward models, DPO and its kin
-    unpaired     a completion that is good or not       KTO
+    unpaired     a completion that is good or not       KTO, BCO (pairs too)
     stepwise     a completion in judged steps           process reward models
     language     a text, a chat, or a completion        SFT
     prompt-only  a prompt to be answered                reinforcement learning
@@ -15,7 +16,8 @@ as the prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from burnish.data import readers
@@ -38,6 +40,7 @@ class Format:
     aliases: Mapping[str, str] = field(default_factory=dict)
     when: Callable[[Row], bool] = bool
     carries: tuple[str, ...] = ()  # of the columns, those that the objective reads as numbers
+    makes: tuple[str, ...] = ()  # such numbers that the reader adds
 
     def fits(self, row: Row) -> bool:
         return all(name in row for name in self.columns) and self.when(row)
@@ -95,7 +98,7 @@ class Family:
             found.name,
             used=tuple(columns.get(name, name) for name in names),
             unused=tuple(unused),
-            carried=tuple(name for name in found.carries if name in names),
+            carried=(*(name for name in found.carries if name in names), *found.makes),
         )
 
 
@@ -163,6 +166,12 @@ def _preference(name: str, columns: tuple[str, ...], read: Callable[[Row], Examp
     return Format(name, (*columns, *readers.CHOICE), read, carries=("margin",), **rest)
 
 
+TRIPLE = Family(
+    "triple",
+    (Format("triple preference", ("prompt", *readers.CHOICE, "reference"), readers.triple_preference),),
+    purpose="TPO",
+)
+
 PREFERENCE = Family(
     "preference",
     (
@@ -206,6 +215,25 @@ UNPAIRED = Family(
     purpose="KTO",
 )
 
+JUDGED = Family(
+    "unpaired or pairs",
+    (
+        *UNPAIRED.formats,
+        *(
+            replace(
+                pairs,
+                name=f"{pairs.name}, each side by itself",
+                read=partial(readers.both_of_a_pair, pairs.read),
+                carries=(),
+                makes=("label",),
+            )
+            for pairs in PREFERENCE.formats
+        ),
+    ),
+    purpose="KTO and BCO",
+)
+"""Unpaired preference, and pairs, of which both completions are taken."""
+
 STEPWISE = Family(
     "stepwise",
     (
@@ -228,7 +256,7 @@ PROMPT_ONLY = Family(
     purpose="sampling answers",
 )
 
-FAMILIES = (PREFERENCE, UNPAIRED, STEPWISE, LANGUAGE, PROMPT_ONLY)
+FAMILIES = (TRIPLE, PREFERENCE, UNPAIRED, STEPWISE, LANGUAGE, PROMPT_ONLY)
 """Families from the one that asks for most to the one that asks for least."""
 
 

@@ -8,7 +8,8 @@ transcripts) are chats for a model with a chat template, and plain text for one 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from burnish.data import cells
@@ -225,7 +226,22 @@ def _margin(row: Row) -> dict[str, float]:
     return {"margin": cells.number(row, "margin")}
 
 
+def triple_preference(row: Row) -> Example:
+    """A pair, and a gold completion in the column `reference`."""
+    names = ("prompt", "chosen", "rejected", "reference")
+    prompt, *answers = _one_kind(*(cells.text(row, name) for name in names))
+    return Example(prompt, tuple(answers), template_columns(row))
+
+
 # Unpaired preference: a completion, and whether it is a good one
+
+
+def both_of_a_pair(read: Callable[[Row], Any], row: Row) -> Example:
+    """A row of a preference format: chosen is good, rejected is not."""
+    pair: Example = read(row)
+    columns = {name: value for name, value in pair.columns.items() if name in TEMPLATE_COLUMNS}
+    plain = pair.plain and replace(pair.plain, columns={})
+    return replace(pair, columns=columns, plain=plain, labels=(1.0, 0.0))
 
 
 def unpaired(row: Row) -> Example:

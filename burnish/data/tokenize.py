@@ -103,6 +103,8 @@ def draft(
     example: Example, tokenizer: Any, control: ControlTokens, options: PreparationOptions
 ) -> list[Draft]:
     """The texts of an example; several where turns need a row of their own. Raises `UserError`."""
+    if example.labels:
+        return [found for alone in example.alone for found in draft(alone, tokenizer, control, options)]
     if example.plain is not None and not tokenizer.chat_template:
         plain = example.plain
         example = replace(plain, row=example.row, origin=example.origin)

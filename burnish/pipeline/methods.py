@@ -43,6 +43,8 @@ class Method:
         return found
 
 
+LOADS = "AutoModelForCausalLM.from_pretrained('{output}') loads the trained model"
+
 METHODS = {
     method.name: method
     for method in (
@@ -62,7 +64,20 @@ METHODS = {
             "dpo",
             "DPO",
             "Direct preference optimization on pairs of a chosen and a rejected completion.",
-            "AutoModelForCausalLM.from_pretrained('{output}') loads the trained model",
+            LOADS,
         ),
+        Method(
+            "kto", "KTO", "Kahneman-Tversky optimization on completions with a label, good or not.", LOADS
+        ),
+        Method(
+            "bco", "BCO", "Binary classifier optimization on completions with a label, good or not.", LOADS
+        ),
+        Method(
+            "orpo", "ORPO", "Odds ratio preference optimization: fine-tuning and preference in one.", LOADS
+        ),
+        Method(
+            "cpo", "CPO", "Contrastive preference optimization, SimPO, AlphaPO: pairs, no reference.", LOADS
+        ),
+        Method("tpo", "TPO", "Triple preference optimization: pairs with a gold completion.", LOADS),
     )
 }

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from burnish.data import formats
 from burnish.data.example import Example, TokenizedExample
-from burnish.data.formats import FAMILIES, LANGUAGE, PREFERENCE, PROMPT_ONLY, STEPWISE, UNPAIRED, family_of
+from burnish.data.formats import (
+    FAMILIES,
+    LANGUAGE,
+    PREFERENCE,
+    PROMPT_ONLY,
+    STEPWISE,
+    TRIPLE,
+    UNPAIRED,
+    family_of,
+)
 from burnish.data.options import PreparationOptions
 from burnish.data.rows import RowReader
 from burnish.errors import UserError
@@ -130,6 +139,11 @@ ROWS = {
         PREFERENCE,
         {"system": "Be calm.", "question": "Is it?", "chosen": "yes", "rejected": "no"},
         Example([CALM, ASK], ([YES], [NO])),
+    ),
+    "triple": (
+        TRIPLE,
+        {"prompt": [ASK], "chosen": "yes", "rejected": [NO], "reference": "yes"},
+        Example([ASK], ([YES], [NO], [YES])),
     ),
     # unpaired
     "unpaired": (

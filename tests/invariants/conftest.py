@@ -40,22 +40,36 @@ def random_ids(generator: torch.Generator, longest: int) -> list[int]:
     return torch.randint(3, 259, (length,), generator=generator).tolist()
 
 
-def pairs(count: int = 8, seed: int = 0) -> Dataset:
-    """Prepared preference rows of very unequal lengths, with a margin column."""
+def trees(completions: int, count: int = 8, seed: int = 0) -> list[dict]:
+    """Prepared rows of very unequal lengths, with as many completions each."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for row in range(count):
-        completions = [random_ids(generator, 9), random_ids(generator, 9)]
+        found = [random_ids(generator, 9) for _ in range(completions)]
         rows.append(
             {
                 "prompt_ids": random_ids(generator, 14),
-                "completion_ids": completions,
-                "completion_mask": [[True] * len(c) for c in completions],
+                "completion_ids": found,
+                "completion_mask": [[True] * len(c) for c in found],
                 "row": row,
-                "margin": float(row) / 10,
             }
         )
-    return Dataset.from_list(rows)
+    return rows
+
+
+def pairs(count: int = 8, seed: int = 0) -> Dataset:
+    """Preference rows with a margin column."""
+    return Dataset.from_list([{**row, "margin": row["row"] / 10} for row in trees(2, count, seed)])
+
+
+def triples() -> Dataset:
+    """Preference rows with a third completion."""
+    return Dataset.from_list(trees(3))
+
+
+def judged() -> Dataset:
+    """Rows with one completion and a label, two good ones to one bad one."""
+    return Dataset.from_list([{**row, "label": float(row["row"] % 3 > 0)} for row in trees(1)])
 
 
 def documents(count: int = 8, seed: int = 0) -> Dataset:

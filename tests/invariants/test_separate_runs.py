@@ -12,10 +12,29 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from burnish import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+from burnish import (
+    BCOConfig,
+    BCOTrainer,
+    CPOConfig,
+    CPOTrainer,
+    DPOConfig,
+    DPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    ORPOConfig,
+    ORPOTrainer,
+    RewardConfig,
+    RewardTrainer,
+    SFTConfig,
+    SFTTrainer,
+    TPOConfig,
+    TPOTrainer,
+)
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from tests.invariants.conftest import documents, llama, pairs
+from burnish.data.mismatch import mismatched
+from burnish.engine.survey import surveyed
+from tests.invariants.conftest import documents, judged, llama, pairs, triples
 
 BETA = 0.3
 
@@ -83,12 +102,112 @@ def reward_loss(model, reference, rows):
     return torch.stack(losses).mean()
 
 
+def ratios(model, reference, rows):
+    for row in rows:
+        (policy,) = plain_sums(model, row)
+        with torch.no_grad():
+            (fixed,) = plain_sums(reference, row)
+        yield row, policy - fixed
+
+
+def kto_loss(model, reference, rows):
+    """With the pairing of the library, and nothing else of it."""
+    others = mismatched([TokenizedExample.from_row(row) for row in rows], seed=42, max_length=1024)
+    with torch.no_grad():
+        found = [ratio for _, ratio in ratios(model, reference, [other.to_row() for other in others])]
+        kl = torch.stack(found).mean().clamp(min=0)
+    assert kl > 0
+    losses = [
+        torch.sigmoid(BETA * (kl - ratio)) if row["label"] else 2 * torch.sigmoid(BETA * (ratio - kl))
+        for row, ratio in ratios(model, reference, rows)
+    ]
+    return torch.stack(losses).mean()
+
+
+def apo_zero_unpaired_loss(model, reference, rows):
+    losses = [
+        1 - torch.sigmoid(BETA * ratio) if row["label"] else torch.sigmoid(BETA * ratio)
+        for row, ratio in ratios(model, reference, rows)
+    ]
+    return torch.stack(losses).mean()
+
+
+def bco_loss(model, reference, rows):
+    rewards = [(row, BETA * ratio) for row, ratio in ratios(model, reference, rows)]
+    delta = torch.stack([reward for _, reward in rewards]).mean().detach()
+    return torch.stack(
+        [-F.logsigmoid(reward - delta if row["label"] else delta - reward) for row, reward in rewards]
+    ).mean()
+
+
+def orpo_loss(model, reference, rows):
+    contrast, whole = [], []
+    for row in rows:
+        means = [s / len(c) for s, c in zip(plain_sums(model, row), row["completion_ids"], strict=True)]
+        chosen, rejected = (mean - torch.log(1 - mean.exp()) for mean in means)
+        contrast.append(-F.logsigmoid(chosen - rejected))
+        ids = row["prompt_ids"] + row["completion_ids"][0]
+        whole.append(plain_logprobs(model, [], ids, [True] * len(ids)))
+    return BETA * torch.stack(contrast).mean() - torch.cat(whole).mean()
+
+
+def likelihood_of(model, rows, completion):
+    """-log p of one completion, a mean over the tokens of all rows."""
+    tokens = [
+        plain_logprobs(
+            model, r["prompt_ids"], r["completion_ids"][completion], r["completion_mask"][completion]
+        )
+        for r in rows
+    ]
+    return -torch.cat(tokens).mean()
+
+
+def cpo_loss(model, reference, rows):
+    sums = [plain_sums(model, row) for row in rows]
+    contrast = torch.stack([-F.logsigmoid(BETA * (chosen - rejected)) for chosen, rejected in sums])
+    return contrast.mean() + likelihood_of(model, rows, 0)
+
+
+def alphapo_loss(model, reference, rows):
+    losses = []
+    for row in rows:
+        means = [s / len(c) for s, c in zip(plain_sums(model, row), row["completion_ids"], strict=True)]
+        chosen, rejected = ((1 - mean.exp() ** -0.25) / 0.25 for mean in means)
+        losses.append(-F.logsigmoid(BETA * (chosen - rejected) - 0.5))
+    return torch.stack(losses).mean()
+
+
+def tpo_loss(model, reference, rows):
+    sums = [plain_sums(model, row) for row in rows]
+    contrast = torch.stack([-F.logsigmoid(BETA * (chosen - rejected)) for chosen, rejected, _ in sums])
+    return contrast.mean() + likelihood_of(model, rows, 2)
+
+
 CASES = {
     "sft": (SFTTrainer, SFTConfig, {}, documents, sft_loss),
     "sft dft": (SFTTrainer, SFTConfig, {"loss_type": "dft"}, documents, dft_loss),
     "dpo sigmoid": (DPOTrainer, DPOConfig, {"beta": BETA}, pairs, sigmoid_loss),
     "dpo hinge": (DPOTrainer, DPOConfig, {"beta": BETA, "loss_type": ["hinge"]}, pairs, hinge_loss),
     "dpo ipo": (DPOTrainer, DPOConfig, {"beta": BETA, "loss_type": ["ipo"]}, pairs, ipo_loss),
+    "kto": (KTOTrainer, KTOConfig, {"beta": BETA, "undesirable_weight": 2.0}, judged, kto_loss),
+    "apo_zero_unpaired": (
+        KTOTrainer,
+        KTOConfig,
+        {"beta": BETA, "loss_type": "apo_zero_unpaired"},
+        judged,
+        apo_zero_unpaired_loss,
+    ),
+    "bco": (BCOTrainer, BCOConfig, {"beta": BETA}, judged, bco_loss),
+    "orpo": (ORPOTrainer, ORPOConfig, {"beta": BETA}, pairs, orpo_loss),
+    "cpo": (CPOTrainer, CPOConfig, {"beta": BETA}, pairs, cpo_loss),
+    "alphapo": (
+        CPOTrainer,
+        CPOConfig,
+        {"beta": BETA, "loss_type": "alphapo", "alpha": 0.25},
+        pairs,
+        alphapo_loss,
+    ),
+    "tpo": (TPOTrainer, TPOConfig, {"beta": BETA}, triples, tpo_loss),
     "reward": (RewardTrainer, RewardConfig, {"center_rewards_coefficient": 0.01}, pairs, reward_loss),
 }
 
@@ -101,16 +220,18 @@ def test_loss_and_gradient(case, tier, tokenizer, tmp_path):
     model, reference = llama(reward), llama(reward)
     with torch.no_grad():  # the reference differs from the policy, so that no margin is zero
         for parameter in reference.parameters():
-            parameter.mul_(0.9)
+            parameter.mul_(1.1)
     rows = data()
-    extra = {"ref_model": reference} if trainer_class is DPOTrainer else {}
+    extra = {"ref_model": reference} if trainer_class in (DPOTrainer, KTOTrainer, BCOTrainer) else {}
     args = config_class(output_dir=str(tmp_path), report_to="none", tier=tier, **options)
     trainer = trainer_class(model, args=args, train_dataset=rows, processing_class=tokenizer, **extra)
     trainer.get_ready()
     assert model.forest_tier == tier
 
     model.train()
-    forest = Forest.pack([TokenizedExample.from_row(row) for row in rows])
+    trainer.state.global_step = -1  # the step before the one that is drawn with the seed itself
+    examples = [TokenizedExample.from_row(row) for row in rows]
+    forest = Forest.pack(surveyed(trainer, model, examples))
     found = trainer.compute_loss(model, forest)
     found.backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}

@@ -8,21 +8,29 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from burnish import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
-from tests.invariants.conftest import documents, llama, pairs
+import burnish
+from burnish import DPOConfig, DPOTrainer, RewardTrainer
+from tests.invariants.conftest import documents, judged, llama, pairs, triples
 
 METHODS = {
-    "sft": (SFTTrainer, SFTConfig, documents),
-    "reward": (RewardTrainer, RewardConfig, pairs),
-    "dpo": (DPOTrainer, DPOConfig, pairs),
+    "sft": ("SFT", documents, {}),
+    "reward": ("Reward", pairs, {}),
+    "dpo": ("DPO", pairs, {}),
+    "kto": ("KTO", judged, {"undesirable_weight": 2.0}),
+    "bco": ("BCO", judged, {}),
+    "orpo": ("ORPO", pairs, {"beta": 0.5}),
+    "cpo": ("CPO", pairs, {}),
+    "simpo": ("CPO", pairs, {"loss_type": "simpo", "alpha": 0.25, "cpo_alpha": 0.5, "beta": 2.0}),
+    "tpo": ("TPO", triples, {}),
 }
 
 
 def weights_after_one_step(method, tokenizer, folder, *, dtype=torch.float64, order=None, batch=8, **options):
-    trainer_class, config_class, data = METHODS[method]
+    prefix, data, own = METHODS[method]
+    trainer_class = getattr(burnish, f"{prefix}Trainer")
     model = llama(trainer_class is RewardTrainer, dtype)
     rows = data()
-    args = config_class(
+    args = getattr(burnish, f"{prefix}Config")(
         output_dir=str(folder),
         report_to="none",
         save_strategy="no",
@@ -36,18 +44,29 @@ def weights_after_one_step(method, tokenizer, folder, *, dtype=torch.float64, or
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=8 // batch,
         bf16=False,
+        **own,
         **options,
     )
+    extra = {"ref_model": reference_of(dtype)} if prefix in ("KTO", "BCO") else {}
     trainer = trainer_class(
-        model, args=args, train_dataset=rows.select(order or range(8)), processing_class=tokenizer
+        model, args=args, **extra, train_dataset=rows.select(order or range(8)), processing_class=tokenizer
     )
     result = trainer.train()
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
     return weights, result.training_loss
 
 
+def reference_of(dtype):
+    """A reference that differs from the policy, so that KL and mean reward are not 0 in the first step."""
+    reference = llama(dtype=dtype)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter.mul_(1.1)
+    return reference
+
+
 def moved(method):
-    start = llama(METHODS[method][0] is RewardTrainer)
+    start = llama(METHODS[method][0] == "Reward")
     return torch.cat([p.detach().flatten() for p in start.parameters()])
 
 

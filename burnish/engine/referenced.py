@@ -1,0 +1,71 @@
+"""What methods that compare the policy with a reference share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from torch import Tensor, nn
+
+from burnish.data.forest import Forest
+from burnish.engine.precompute import with_reference_scores
+from burnish.engine.trainer import Engine
+from burnish.errors import UserError
+from burnish.models.reference import Reference, frozen_copy
+from burnish.models.score import score
+
+
+class ReferenceEngine(Engine):
+    """`ref_model` is a reference of one's own. Without it: the adapter switched off, a frozen copy of the
+    adapter if training continues one, or in full fine-tuning the model before step 1.
+    """
+
+    reference: Reference
+
+    def __init__(
+        self, model: Any = None, ref_model: Any = None, args: Any = None, *rest: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(model, args, *rest, ref_model=ref_model, **kwargs)
+
+    def set_reference(self, ref_model: Any, in_every_step: bool = False) -> None:
+        """Take the reference; one that is asked `in_every_step` cannot score all rows before step 1."""
+        given = self.also(ref_model)
+        if given is None and in_every_step and not hasattr(self.model, "disable_adapter"):
+            if self.args.fsdp or self.args.deepspeed:
+                raise UserError(
+                    "a copy of weights that lie in parts on several devices is not kept",
+                    where="ref_model",
+                    fix="pass the starting model as ref_model, or train an adapter (use_peft)",
+                )
+            copied = self.also(frozen_copy(self.model, self.compute_dtype))
+            self.reference = Reference("frozen copy", copied)
+        else:
+            self.reference = Reference.of(self.model, given, fresh_adapter=self.adapter_is_fresh)
+
+    def completed(self, dataset: Any) -> Any:
+        if self.reference.is_live and not self.args.precompute_ref_log_probs:
+            return dataset
+        return with_reference_scores(self, self.reference, dataset)
+
+    def rewards(self, model: nn.Module, forest: Forest) -> Tensor:  # float[B]
+        """Implicit rewards of all completions: beta times log policy - log reference."""
+        ratio = forest.per_branch(score(model, forest).logprob) - self.reference.logprob(self.model, forest)
+        return self.args.beta * ratio
+
+
+def labels_of(dataset: Any) -> list[float] | None:
+    """The labels of unpaired rows; None for a stream, of which nobody knows them.
+
+    Raises `UserError` where all are equal: nothing says then what to move away from, or towards.
+    """
+    if not isinstance(dataset, Dataset):
+        return None
+    labels = list(dataset["label"])
+    if len(set(labels)) == 1:
+        kind = "desirable" if labels[0] else "undesirable"
+        raise UserError(
+            f"all {len(labels)} completions are {kind}",
+            where="column 'label'",
+            fix="give rows of both kinds; to train good completions alone, use sft",
+        )
+    return labels
