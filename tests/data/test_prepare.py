@@ -403,15 +403,19 @@ def test_another_process_finds_the_cache():
     assert other.stdout.strip() == key_of()
 
 
-def test_a_function_of_ones_own_counts_by_its_file(tmp_path):
-    file = tmp_path / "mine.py"
+@pytest.mark.parametrize("place", ["{folder}/mine.py", "mine"])
+def test_a_function_of_ones_own_counts_by_its_file(place, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = place.format(folder=tmp_path) + ":row"
     keys = []
-    for word in ("one", "two"):
-        file.write_text(
+    for word in ("one", "three"):
+        (tmp_path / "mine.py").write_text(
             f"def helper():\n    return '{word}'\ndef row(row):\n    return {{'text': helper()}}\n"
         )
-        keys.append(key_of(row_function=f"{file}:row"))
-        assert key_of(row_function=f"{file}:row") == keys[-1]
+        sys.modules.pop("mine", None)
+        keys.append(key_of(row_function=name))
+        assert key_of(row_function=name) == keys[-1]
+    sys.modules.pop("mine", None)
     assert len({*keys, key_of()}) == 3
 
 
