@@ -187,9 +187,10 @@ def test_runs_of_words_by_value():
 
 @pytest.mark.parametrize(("rows", "expected"), [(19, {}), (40, {1})])
 def test_outliers_are_measured_by_the_others(rows, expected):
+    lengths = {1: 2001} if rows < 20 else {1: 2001, 2: 2000, 3: 200, 4: 200}
     outliers = Outliers()
     for number in range(rows):
-        text = "x" * (2001 if number == 1 else 2000 if number == 2 else 200 if number < 5 else 10)
+        text = "x" * lengths.get(number, 10)
         seen = Seen(number, {})
         seen.__dict__["pieces"] = [type("Piece", (), {"place": "chosen", "text": text})]
         outliers.add(seen)

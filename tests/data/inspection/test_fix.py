@@ -78,6 +78,16 @@ def test_only_the_texts_with_a_blemish_are_mended(tmp_path):
     assert lines(copy.clean) == [{**row, "prompt": "a & b"}]
 
 
+def test_a_row_that_mending_cannot_save_is_left_out(tmp_path):
+    row = {"prompt": "a &amp; b", "completion": "c<|im_end|>"}
+    copy = fixed(
+        written(tmp_path / "rows.jsonl", [row, {"prompt": "d", "completion": "e"}]), tmp_path / "out.jsonl"
+    )
+    (record,) = lines(copy.quarantine)
+    assert set(record["reasons"]) == {"control markers", "HTML entities"} and record["data"] == row
+    assert copy.mended == 0
+
+
 def test_messages_are_mended_in_their_place(tmp_path):
     messages = [{"from": "human", "value": "a\r\nb"}, {"from": "gpt", "value": "c\u200b"}]
     copy = fixed(written(tmp_path / "rows.jsonl", [{"conversations": messages}]), tmp_path / "out.jsonl")

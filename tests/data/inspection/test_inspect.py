@@ -93,6 +93,7 @@ def test_what_max_length_keeps_and_what_is_trained():
     assert found.fit is not None
     assert (found.fit.whole, found.fit.cut, found.fit.dropped) == (2, 1, 0)
     assert whole.tokens - found.tokens == 1
+    assert whole.trained_tokens == whole.tokens - 3  # the first token of a row has none before it
     assert {finding.check: finding.rows for finding in found.findings} == {"cut by max_length": [2]}
     assert found.stop_token == "<|im_end|>" and whole.stop_trained == 3
 
@@ -120,11 +121,18 @@ def test_a_template_without_an_end_of_turn_is_seen():
     assert found.stop_trained == 0
 
 
-def test_shares_are_counted():
-    pairs = [
-        {"prompt": "p", "chosen": c, "rejected": r} for c, r in [("aaa", "b"), ("a", "bbb"), ("cc", "d")]
+def test_a_stop_token_that_is_masked_is_not_trained():
+    ids = byte_tokenizer()("yes</s>")["input_ids"]
+    rows = [{"input_ids": ids, "labels": ids}, {"input_ids": ids, "labels": [*ids[:-1], -100]}]
+    found = inspected(rows, byte_tokenizer())
+    assert [(f.check, f.rows, f.found) for f in found.findings][:1] == [
+        ("stop token not trained", [1], ["</s> is not trained"])
     ]
-    assert inspected(pairs).shares == {"chosen longer": 2 / 3, "equally long": 0.0}
+
+
+def test_shares_are_counted():
+    pairs = [{"prompt": "p", "chosen": c, "rejected": r} for c, r in [("aaa", "b"), ("a", "bbb"), ("c", "d")]]
+    assert inspected(pairs).shares == {"chosen longer": 1 / 3, "equally long": 1 / 3}
     labels = [{"prompt": "p", "completion": f"c{i}", "label": i == 0} for i in range(4)]
     assert inspected(labels).shares == {"label true": 0.25}
 

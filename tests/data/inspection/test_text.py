@@ -64,7 +64,7 @@ def test_a_terminal_shows_it_in_colour():
 
 
 def test_bars_have_the_height_of_their_bins():
-    bins = [(0, 10, 8), (10, 20, 0), (20, 30, 1), (30, 40, 4), (40, 900, 7)]
+    bins = [(0, 10, 9), (10, 20, 0), (20, 30, 1), (30, 40, 4), (40, 900, 7)]
     lengths = Lengths("tokens", {"0.99": 39}, bins)
     assert sparkline(lengths, 12) == "█ ▁▄"
     assert sparkline(lengths, 2) == "█▅"
