@@ -108,6 +108,8 @@ def draft(
     if example.plain is not None and not tokenizer.chat_template:
         plain = example.plain
         example = replace(plain, row=example.row, origin=example.origin)
+    if not example.completions:
+        return [Draft(example, [_prompt_alone(example, tokenizer, options)], chat=example.is_chat)]
     if not example.is_chat:
         branches = [_plain_branch(example, text, tokenizer, options) for text in example.completions]
         return [Draft(example, branches, chat=False)]
@@ -122,6 +124,15 @@ def draft(
             reason="the chat template leaves out reasoning",
         )
     return [Draft(example, [branch for row in rows for branch in row], chat=True)]
+
+
+def _prompt_alone(example: Example, tokenizer: Any, options: PreparationOptions) -> Branch:
+    """A prompt that is to be answered, as the model is asked it."""
+    if isinstance(example.prompt, str):
+        return Branch(example.prompt, None, None)
+    template_kwargs = {**options.chat_template_kwargs, **example.columns.get("chat_template_kwargs", {})}
+    render = chat_renderer(tokenizer, example.columns.get("tools"), **template_kwargs)
+    return Branch(render(for_template(example.prompt, tokenizer, render), True), None, None)
 
 
 def _plain_branch(example: Example, completion: Text, tokenizer: Any, options: PreparationOptions) -> Branch:
@@ -202,6 +213,8 @@ def _assemble(
         control_tokens(tokenizer).encode(tokenizer, b.renamed) if b.renamed else encoded[id(b)]
         for b in draft.branches
     ]
+    if not example.completions:
+        return TokenizedExample(rows[0].ids, [], [], {}, example.row, example.origin)
     starts = [0] * len(rows)
     if options.trains_completion_only(example):
         starts = [_start(row, branch) for row, branch in zip(rows, draft.branches, strict=True)]
