@@ -117,9 +117,6 @@ class DPOTrlOptions(LanguageModelTrlOptions):
     )
 
 
-REFERENCE_STAYS = "the reference stays what it was before step 1; dpo has one that moves"
-
-
 @dataclass
 class KTOTrlOptions(LanguageModelTrlOptions):
     """Options of TRL's KTOConfig."""
@@ -132,9 +129,6 @@ class KTOTrlOptions(LanguageModelTrlOptions):
     precompute_ref_batch_size: int | None = no_effect(
         None, "the reference scores batches of the token budget"
     )
-    sync_ref_model: bool = refused(False, REFERENCE_STAYS)
-    ref_model_mixup_alpha: float = refused(0.6, REFERENCE_STAYS)
-    ref_model_sync_steps: int = refused(512, REFERENCE_STAYS)
 
 
 @dataclass
@@ -165,6 +159,13 @@ class ReferenceFreeTrlOptions(GenerationTrlOptions):
     """Options of TRL's ORPOConfig and CPOConfig."""
 
     padding_value: int | None = no_effect(None, "no batch is padded")
+
+
+@dataclass
+class TPOTrlOptions(LanguageModelTrlOptions):
+    """Options of TRL's TPOConfig."""
+
+    pad_to_multiple_of: int | str | None = no_effect(None, "every batch is packed without padding")
 
 
 TRAINER_ARGUMENTS: dict[str, Standing] = {

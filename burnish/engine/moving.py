@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from transformers import TrainerCallback
 
+from burnish.engine.config import EngineConfig
 from burnish.errors import UserError
 from burnish.models.reference import Reference
+from burnish.options import described
+
+
+@dataclass
+class ReferenceConfig(EngineConfig):
+    """What the configs of methods with a reference share."""
+
+    precompute_ref_log_probs: bool = described(
+        False,
+        "Score all rows by the reference before step 1. Always so in full fine-tuning without a ref_model.",
+    )
+    sync_ref_model: bool = described(False, "Let the reference follow the policy during training.")
+    ref_model_mixup_alpha: float = described(0.6, "The policy's share when the reference follows it.")
+    ref_model_sync_steps: int = described(512, "Steps after which the reference follows.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_moving(self)
 
 
 class MovingReference(TrainerCallback):
@@ -22,7 +42,7 @@ class MovingReference(TrainerCallback):
             self.reference.follow(self.policy, args.ref_model_mixup_alpha)
 
 
-def check_moving(options: Any) -> None:
+def check_moving(options: ReferenceConfig) -> None:
     """Refuse options of a reference that moves which make no sense. Raises `UserError`."""
     if not options.sync_ref_model:
         for name in ("ref_model_mixup_alpha", "ref_model_sync_steps"):

@@ -8,6 +8,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from burnish.data.forest import Forest
+from burnish.engine.moving import MovingReference
 from burnish.engine.precompute import with_reference_scores
 from burnish.engine.trainer import Engine
 from burnish.errors import UserError
@@ -28,9 +29,9 @@ class ReferenceEngine(Engine):
         super().__init__(model, args, *rest, ref_model=ref_model, **kwargs)
 
     def set_reference(self, ref_model: Any, in_every_step: bool = False) -> None:
-        """Take the reference; one that is asked `in_every_step` cannot score all rows before step 1."""
-        given = self.also(ref_model)
-        if given is None and in_every_step and not hasattr(self.model, "disable_adapter"):
+        """Take the reference; one that is asked `in_every_step`, or moves, is not replaced by its scores."""
+        given, self.moves = self.also(ref_model), self.args.sync_ref_model
+        if given is None and (in_every_step or self.moves) and not hasattr(self.model, "disable_adapter"):
             if self.args.fsdp or self.args.deepspeed:
                 raise UserError(
                     "a copy of weights that lie in parts on several devices is not kept",
@@ -38,9 +39,15 @@ class ReferenceEngine(Engine):
                     fix="pass the starting model as ref_model, or train an adapter (use_peft)",
                 )
             copied = self.also(frozen_copy(self.model, self.compute_dtype))
-            self.reference = Reference("frozen copy", copied)
+            assert copied is not None
+            self.reference = Reference("frozen copy", copied, weights=dict(copied.named_parameters()))
         else:
-            self.reference = Reference.of(self.model, given, fresh_adapter=self.adapter_is_fresh)
+            self.reference = Reference.of(
+                self.model, given, fresh_adapter=self.adapter_is_fresh, moves=self.moves
+            )
+        if self.moves:
+            self.reference.check_like(self.model)
+            self.add_callback(MovingReference(self.model, self.reference))
 
     def completed(self, dataset: Any) -> Any:
         if self.reference.is_live and not self.args.precompute_ref_log_probs:
@@ -49,8 +56,18 @@ class ReferenceEngine(Engine):
 
     def rewards(self, model: nn.Module, forest: Forest) -> Tensor:  # float[B]
         """Implicit rewards of all completions: beta times log policy - log reference."""
-        ratio = forest.per_branch(score(model, forest).logprob) - self.reference.logprob(self.model, forest)
-        return self.args.beta * ratio
+        policy = self.reference.add_up(forest, score(model, forest).logprob)
+        return self.args.beta * (policy - self.reference.logprob(self.model, forest))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.moves and self.args.should_save:
+            self.reference.save(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.moves and checkpoint is not None:
+            self.reference.load(checkpoint)
 
 
 def labels_of(dataset: Any) -> list[float] | None:

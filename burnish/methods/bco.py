@@ -16,7 +16,7 @@ from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.formats import JUDGED
 from burnish.engine.compat import BCOTrlOptions
-from burnish.engine.config import EngineConfig
+from burnish.engine.moving import ReferenceConfig
 from burnish.engine.referenced import ReferenceEngine, labels_of
 from burnish.engine.sides import label_metrics
 from burnish.engine.survey import measured, of_all, with_columns
@@ -28,16 +28,12 @@ from burnish.options import described
 
 
 @dataclass
-class BCOConfig(BCOTrlOptions, EngineConfig):
+class BCOConfig(BCOTrlOptions, ReferenceConfig):
     """Options of `BCOTrainer`."""
 
     learning_rate: float = described(5e-7, "The initial learning rate.")
     disable_dropout: bool = described(True, "Turn off all dropout of the model.")
     beta: float = described(0.1, "How strongly the policy is held to the reference.")
-    precompute_ref_log_probs: bool = described(
-        False,
-        "Score all rows by the reference before step 1. Always so in full fine-tuning without a ref_model.",
-    )
 
 
 class BCOTrainer(ReferenceEngine):

@@ -13,33 +13,31 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.formats import PREFERENCE
 from burnish.engine.compat import DPOTrlOptions
-from burnish.engine.config import EngineConfig
-from burnish.engine.moving import MovingReference, check_moving
-from burnish.engine.precompute import with_reference_scores
+from burnish.engine.moving import ReferenceConfig
+from burnish.engine.referenced import ReferenceEngine
+from burnish.engine.sides import column_metrics, first_is_better
 from burnish.engine.survey import measured, of_all, with_columns
-from burnish.engine.trainer import Engine
 from burnish.losses.divergence import DIVERGENCES
 from burnish.losses.likelihood import nll
 from burnish.losses.margin import DYNAMIC_BETA_MOMENTUM, PairLoss, dynamic_beta_scale
 from burnish.losses.mixture import PREFERENCE_LOSSES, check_mixture, pair_loss, weighted_sum
-from burnish.losses.output import LossOutput, Mean, Metric, Sum
+from burnish.losses.output import LossOutput, Mean, Sum
 from burnish.losses.preference import PairScores, preference_metrics
 from burnish.losses.transport import STEP_LOSSES, matches
 from burnish.losses.weighting import length_desensitized, on_policy_weight
-from burnish.models.reference import COLUMN, Reference, frozen_copy
+from burnish.models.reference import COLUMN
 from burnish.models.score import Scores, score
 from burnish.options import described
 
 
 @dataclass
-class DPOConfig(DPOTrlOptions, EngineConfig):
+class DPOConfig(DPOTrlOptions, ReferenceConfig):
     """Options of `DPOTrainer`."""
 
     learning_rate: float = described(1e-6, "The initial learning rate.")
@@ -63,37 +61,19 @@ class DPOConfig(DPOTrlOptions, EngineConfig):
         None, "Weight of the tokens by which a completion is longer than the other of its pair. Unset: 1."
     )
     use_weighting: bool = described(False, "Weigh pairs by how likely the policy itself would say them.")
-    precompute_ref_log_probs: bool = described(
-        False,
-        "Score all rows by the reference before step 1. Always so in full fine-tuning without a ref_model.",
-    )
-    sync_ref_model: bool = described(False, "Let the reference follow the policy during training.")
-    ref_model_mixup_alpha: float = described(0.6, "The policy's share when the reference follows it.")
-    ref_model_sync_steps: int = described(512, "Steps after which the reference follows.")
 
     def __post_init__(self) -> None:
         if isinstance(self.loss_type, str):
             self.loss_type = [self.loss_type]
         super().__post_init__()
         check_mixture(self)
-        check_moving(self)
 
 
-class DPOTrainer(Engine):
-    """Preference optimization on pairs.
-
-    `ref_model` is a reference of one's own. Without it: the adapter switched off, a frozen copy of the
-    adapter if training continues one, or in full fine-tuning the model before step 1. `loss`:
-    `PairScores` -> float[P] replaces `loss_type`.
-    """
+class DPOTrainer(ReferenceEngine):
+    """Preference optimization on pairs. `loss`: `PairScores` -> float[P] replaces `loss_type`."""
 
     config_class = DPOConfig
     read_row = PREFERENCE
-
-    def __init__(
-        self, model: Any = None, ref_model: Any = None, args: Any = None, *rest: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(model, args, *rest, ref_model=ref_model, **kwargs)
 
     def setup(self, ref_model: Any = None, loss: PairLoss | None = None) -> None:
         weights = self.args.loss_weights or [1.0] * len(self.args.loss_type)
@@ -102,25 +82,9 @@ class DPOTrainer(Engine):
         self.loss = weighted_sum(of_pairs) if loss is None else self.bind(loss)
         self.nll_weight = sum(weight for weight, name in named if name == "sft")
         self.compares_pairs = any(name in STEP_LOSSES for _, name in named)
-        self.reference = self.make_reference(ref_model)
+        self.set_reference(ref_model)
         if self.args.ld_alpha is not None:
             self.reference.add_up = partial(length_desensitized, ld_alpha=self.args.ld_alpha)
-
-    def make_reference(self, given: Any) -> Reference:
-        moves = self.args.sync_ref_model
-        copied = moves and given is None and not hasattr(self.model, "disable_adapter")
-        model = self.also(frozen_copy(self.model, self.compute_dtype) if copied else given)
-        reference = Reference.of(self.model, model, fresh_adapter=self.adapter_is_fresh, moves=moves)
-        if copied:
-            reference.kind = "frozen copy"
-        if moves:
-            self.add_callback(MovingReference(self.model, reference))
-        return reference
-
-    def completed(self, dataset: Any) -> Any:
-        if self.reference.is_live and not self.args.precompute_ref_log_probs:
-            return dataset
-        return with_reference_scores(self, self.reference, dataset)
 
     def counts(self, example: TokenizedExample) -> tuple[int, ...]:
         return (1, example.trained_in(0)) if self.nll_weight else (1,)
@@ -133,7 +97,7 @@ class DPOTrainer(Engine):
         if self.args.use_weighting:
             assert scores.details is not None
             losses = losses * on_policy_weight(forest, scores.logprob, scores.details.log_sum_squares)
-        metrics = preference_metrics(pair, self.args.beta) | pair_token_metrics(forest, scores)
+        metrics = preference_metrics(pair, self.args.beta) | column_metrics(forest, scores)
         if not self.nll_weight:
             return LossOutput(Mean.of(losses), metrics)
         chosen = Mean.of(nll(scores.logprob[forest.target_branch % 2 == 0]))
@@ -173,22 +137,4 @@ class DPOTrainer(Engine):
         return dynamic_beta_scale(mean_margin, running, self.args.dynamic_beta)
 
     def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
-        """Implicit rewards of (chosen, rejected): float[P, 2], and label 0: the first is better."""
-        pair = self.pair_scores(forest, score(model, forest))
-        rewards = self.args.beta * torch.stack([pair.chosen_ratio, pair.rejected_ratio], 1)
-        return rewards, torch.zeros(len(rewards), dtype=torch.long, device=rewards.device)
-
-
-def pair_token_metrics(forest: Forest, scores: Scores) -> dict[str, Metric]:
-    """Where asked for: entropy, mean logits by side, and the chosen side's top-1 accuracy."""
-    details = scores.details
-    if details is None:
-        return {}
-    chosen = forest.target_branch % 2 == 0
-    hits = (details.top == forest.tokens[forest.target]).to(scores.logprob.dtype)
-    return {
-        "entropy": Mean.of(details.entropy),
-        "mean_token_accuracy": Mean.of(hits[chosen]),
-        "logits/chosen": Mean.of(details.mean_logit[chosen]),
-        "logits/rejected": Mean.of(details.mean_logit[~chosen]),
-    }
+        return first_is_better(self.rewards(model, forest).view(-1, 2))

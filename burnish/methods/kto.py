@@ -20,7 +20,7 @@ from burnish.data.formats import JUDGED
 from burnish.data.mismatch import mismatched, side_by_side
 from burnish.engine.assembly import logger
 from burnish.engine.compat import KTOTrlOptions
-from burnish.engine.config import EngineConfig
+from burnish.engine.moving import ReferenceConfig
 from burnish.engine.referenced import ReferenceEngine, labels_of
 from burnish.engine.sides import label_metrics
 from burnish.engine.survey import measured, of_all, with_columns
@@ -33,7 +33,7 @@ from burnish.options import described
 
 
 @dataclass
-class KTOConfig(KTOTrlOptions, EngineConfig):
+class KTOConfig(KTOTrlOptions, ReferenceConfig):
     """Options of `KTOTrainer`."""
 
     learning_rate: float = described(1e-6, "The initial learning rate.")

@@ -3,7 +3,7 @@
     adapter off     the policy is a fresh adapter: the base under it is the reference
     frozen adapter  the policy continues an adapter: a frozen copy of it takes its place
     given           a model of its own
-    frozen copy     full fine-tuning, where the reference is to move
+    frozen copy     full fine-tuning, where the reference moves or is asked for rows that change
     precomputed     full fine-tuning: every row is scored once, before step 1, and kept
 
 A reference that has weights of its own may move: `follow` mixes the policy's weights into them (TR-DPO,
@@ -84,7 +84,7 @@ class Reference:
         """The reason for this kind of reference."""
         return {
             "given": "ref_model",
-            "frozen copy": "all weights change, and the reference is to move",
+            "frozen copy": "all weights change, and the reference is asked in every step",
             "adapter off": "the model under the adapter is the reference, on the same forest",
             "frozen adapter": "a copy of the adapter as it is before step 1 is the reference",
             "precomputed": "all weights change, so rows are scored before step 1",
@@ -111,19 +111,23 @@ class Reference:
 
     # A reference that moves
 
-    @torch.no_grad()
-    def follow(self, policy: nn.Module, share: float) -> None:
-        """Move to `share * policy + (1 - share) * reference`, weight by weight. Raises `UserError`."""
+    def check_like(self, policy: nn.Module) -> None:
+        """Its weights must be the policy's, by name and shape, to follow them. Raises `UserError`."""
         own = dict(policy.named_parameters())
         for name, weight in self.weights.items():
             if name not in own or own[name].shape != weight.shape:
                 raise UserError(
-                    f"the weight {name} of the reference is none of the policy",
+                    f"the policy has no weight like the reference's {name}, which should follow it",
                     where="ref_model",
-                    fix="a reference that moves must be like the policy; leave out ref_model",
+                    fix="leave out ref_model, for a reference like the policy",
                 )
-            mixed = weight.float().lerp(own[name].to(weight.device).float(), share)
-            weight.copy_(mixed)
+
+    @torch.no_grad()
+    def follow(self, policy: nn.Module, share: float) -> None:
+        """Move to `share * policy + (1 - share) * reference`, weight by weight."""
+        own = dict(policy.named_parameters())
+        for name, weight in self.weights.items():
+            weight.copy_(weight.float().lerp(own[name].to(weight.device).float(), share))
 
     def save(self, folder: str) -> None:
         save_file({name: weight.contiguous() for name, weight in self.weights.items()}, Path(folder) / FILE)
