@@ -94,6 +94,16 @@ def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(tmp_path_factory.mktemp("data") / "pairs.jsonl", rows)
 
 
+@pytest.fixture(scope="session")
+def triples_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen rows with `prompt`, `chosen`, `rejected` and `reference`, as plain text."""
+    rows = [
+        {"prompt": f"{n} plus 1 is", "chosen": f" {n + 1}.", "rejected": f" {n}.", "reference": f" {n + 1}!"}
+        for n in range(16)
+    ]
+    return write_rows(tmp_path_factory.mktemp("data") / "triples.jsonl", rows)
+
+
 def write_rows(path: Path, rows: list[dict]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

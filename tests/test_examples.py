@@ -55,7 +55,12 @@ def test_plain_loop_takes_the_steps_of_the_trainer(tiny_model_dir, pairs_file, t
 
 
 @pytest.mark.parametrize(
-    ("script", "rows"), [("sft", "chats_file"), ("reward", "pairs_file"), ("dpo", "pairs_file")]
+    ("script", "rows"),
+    [
+        ("sft", "chats_file"),
+        ("tpo", "triples_file"),
+        *((name, "pairs_file") for name in ("reward", "dpo", "kto", "bco", "orpo", "cpo")),
+    ],
 )
 def test_basic_script(script, rows, tiny_model_dir, tmp_path, request):
     file = request.getfixturevalue(rows)

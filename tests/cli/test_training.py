@@ -30,10 +30,15 @@ COMMON = [
             ["--use_peft", "--lora_r", "4", "--center_rewards_coefficient=0.01"],
         ),
         ("dpo", "model.safetensors", ["--loss_type", "sigmoid", "ipo", "--loss-weights", "1,0.5"]),
+        ("kto", "adapter_model.safetensors", ["--use_peft", "--undesirable_weight", "1.1"]),
+        ("bco", "model.safetensors", ["--beta", "0.2"]),
+        ("orpo", "model.safetensors", ["--learning_rate", "1e-3"]),
+        ("cpo", "model.safetensors", ["--loss_type", "simpo", "--simpo_gamma", "1.0"]),
+        ("tpo", "model.safetensors", ["--loss_type", "tpo-l"]),
     ],
 )
-def test_trains_and_saves(method, saved, more, tiny_model_dir, chats_file, pairs_file, tmp_path):
-    rows = chats_file if method == "sft" else pairs_file
+def test_trains_and_saves(method, saved, more, tiny_model_dir, tmp_path, request):
+    rows = request.getfixturevalue({"sft": "chats_file", "tpo": "triples_file"}.get(method, "pairs_file"))
     words = [method, "--model_name_or_path", tiny_model_dir, "--dataset_name", rows, *COMMON, *more]
     command = [sys.executable, "-m", "burnish", *map(str, words), "--output_dir", "out"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
