@@ -110,7 +110,18 @@ class SFTTrlOptions(LanguageModelTrlOptions):
 
 @dataclass
 class DPOTrlOptions(LanguageModelTrlOptions):
-    """Options of TRL's DPOConfig."""
+    """Options of TRL's DPOConfig.
+
+    All of its losses are here by their names. What says something else here than there:
+
+    - `label_smoothing` acts on `sigmoid` too, as in conservative DPO; TRL leaves it out there.
+    - `f_divergence_type` goes with losses of the margin (`losses/margin.py`) and `sft`; TRL also takes it
+      with `ipo` and `sigmoid_norm`, which divide two scores by two lengths: what is unknown of both stays.
+    - `use_weighting` weighs pairs, not the tokens of `sft`.
+    - `sft` is a mean over the chosen tokens of a step, `aot` compares all pairs of a step, for any
+      `per_device_train_batch_size` and on any number of devices; TRL takes each batch by itself.
+    - `sync_ref_model` works with adapters, whose factors are mixed.
+    """
 
     precompute_ref_batch_size: int | None = no_effect(
         None, "the reference scores batches of the token budget"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
@@ -150,12 +150,6 @@ class Engine(Trainer):
         return partial(
             loss, **{name: getattr(self.args, name) for name in options if hasattr(self.args, name)}
         )
-
-    def weighted_sum(self, losses: Mapping[str, Callable]) -> Callable:
-        """The losses that `loss_type` names, added up with `loss_weights` (1 each by default)."""
-        bound = [self.bind(losses[name]) for name in self.args.loss_type]
-        weights = self.args.loss_weights or [1.0] * len(bound)
-        return lambda *scores: sum(w * loss(*scores) for w, loss in zip(weights, bound, strict=True))
 
     def also(self, model: Any) -> nn.Module | None:
         """A second model (a reference), by name or loaded, made ready for forests on the same device."""

@@ -44,15 +44,19 @@ def reward_margin(
         margin = margin * pair.beta_scale.to(margin.dtype)
     if margin_offset:
         if pair.lead is None:
-            raise UserError(
-                "the rows have no column `margin`",
-                where="margin_offset",
-                fix="add the column: how much better chosen is; or leave this out",
-            )
+            raise no_lead()
         margin = margin - margin_offset * pair.lead.to(margin.dtype)
     if length_penalty:
         margin = margin + length_penalty * (pair.chosen_length - pair.rejected_length).to(margin.dtype)
     return margin
+
+
+def no_lead() -> UserError:
+    return UserError(
+        "the rows have no column `margin`",
+        where="margin_offset",
+        fix="add the column: how much better chosen is; or leave this out",
+    )
 
 
 def of_margin(loss: MarginLoss, margin: Callable[[PairScores], Tensor]) -> PairLoss:

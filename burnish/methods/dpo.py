@@ -25,7 +25,7 @@ from burnish.engine.sides import column_metrics, first_is_better
 from burnish.engine.survey import measured, of_all, with_columns
 from burnish.losses.divergence import DIVERGENCES
 from burnish.losses.likelihood import nll
-from burnish.losses.margin import DYNAMIC_BETA_MOMENTUM, PairLoss, dynamic_beta_scale
+from burnish.losses.margin import DYNAMIC_BETA_MOMENTUM, PairLoss, dynamic_beta_scale, no_lead
 from burnish.losses.mixture import PREFERENCE_LOSSES, check_mixture, pair_loss, weighted_sum
 from burnish.losses.output import LossOutput, Mean, Sum
 from burnish.losses.preference import PairScores, preference_metrics
@@ -85,6 +85,8 @@ class DPOTrainer(ReferenceEngine):
         self.set_reference(ref_model)
         if self.args.ld_alpha is not None:
             self.reference.add_up = partial(length_desensitized, ld_alpha=self.args.ld_alpha)
+        if self.args.margin_offset and "margin" not in getattr(self.train_dataset, "column_names", "margin"):
+            raise no_lead()
 
     def counts(self, example: TokenizedExample) -> tuple[int, ...]:
         return (1, example.trained_in(0)) if self.nll_weight else (1,)

@@ -8,12 +8,14 @@ import math
 import pytest
 import torch
 
-from burnish import DPOConfig, UserError
+from burnish import DPOConfig, DPOTrainer, UserError
 from burnish.losses import divergence, margin, preference, transport
 from burnish.losses.margin import MARGIN_LOSSES, dynamic_beta_scale, reward_margin
 from burnish.losses.mixture import PREFERENCE_LOSSES, pair_loss, weighted_sum
 from burnish.losses.preference import PAIR_LOSSES, PairScores, preference_metrics
 from burnish.losses.transport import STEP_LOSSES, matches
+from tests.conftest import tiny_tokenizer
+from tests.invariants.conftest import llama, pairs
 
 POLICY = [-3.0, -5.0, -2.0, -1.0, -7.5, -6.0]  # chosen, rejected, chosen, rejected, ...
 REFERENCE = [-4.0, -4.5, -2.5, -3.0, -6.0, -6.5]
@@ -318,6 +320,13 @@ REFUSED = [
 def test_nonsense_is_refused_with_its_reason(options, message, tmp_path):
     with pytest.raises(UserError, match=message):
         DPOConfig(output_dir=str(tmp_path), **options)
+
+
+def test_an_offset_by_a_column_that_is_not_there_is_refused_before_step_1(tmp_path):
+    args = DPOConfig(output_dir=str(tmp_path), margin_offset=1.0, report_to="none")
+    rows = pairs().remove_columns("margin")
+    with pytest.raises(UserError, match="margin_offset: the rows have no column `margin`"):
+        DPOTrainer(llama(), args=args, train_dataset=rows, processing_class=tiny_tokenizer())
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ def test_details_are_entropy_in_nats_top_tokens_and_mean_logits(tile):
     torch.testing.assert_close(details.entropy, torch.distributions.Categorical(logits=logits).entropy())
     assert torch.equal(details.top, logits.argmax(-1))
     torch.testing.assert_close(details.mean_logit, logits.mean(-1))
+    torch.testing.assert_close(details.log_sum_squares, logits.softmax(-1).square().sum(-1).log())
     assert not details.entropy.requires_grad
     assert head_scores(states, tokens, head).details is None
 
