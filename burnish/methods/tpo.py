@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.formats import TRIPLE
-from burnish.engine.compat import LanguageModelTrlOptions
+from burnish.engine.compat import TPOTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.sides import column_metrics, first_is_better
 from burnish.engine.trainer import Engine
@@ -32,7 +32,7 @@ GOLD, COLUMNS = 2, 3
 
 
 @dataclass
-class TPOConfig(LanguageModelTrlOptions, EngineConfig):
+class TPOConfig(TPOTrlOptions, EngineConfig):
     """Options of `TPOTrainer`."""
 
     learning_rate: float = described(5e-7, "The initial learning rate.")

@@ -6,12 +6,22 @@ The tests read the file, so they run without TRL.
 """
 
 import dataclasses
+import importlib
 import inspect
 import json
 from pathlib import Path
 
 FILE = Path(__file__).with_suffix(".json")
-METHODS = {"sft": "SFT", "reward": "Reward", "dpo": "DPO"}
+METHODS = {
+    "sft": "SFT",
+    "reward": "Reward",
+    "dpo": "DPO",
+    "kto": "KTO",
+    "orpo": "ORPO",
+    "cpo": "CPO",
+    "tpo": "TPO",
+}
+EXPERIMENTAL = ("orpo", "cpo", "tpo")
 
 
 def collect() -> dict:
@@ -22,10 +32,11 @@ def collect() -> dict:
     inherited = {field.name: default_of(field) for field in dataclasses.fields(TrainingArguments)}
     facts: dict = {"version": trl.__version__, "config": {}, "trainer": {}}
     for method, prefix in METHODS.items():
-        options = {f.name: default_of(f) for f in dataclasses.fields(getattr(trl, f"{prefix}Config"))}
+        home = importlib.import_module(f"trl.experimental.{method}") if method in EXPERIMENTAL else trl
+        options = {f.name: default_of(f) for f in dataclasses.fields(getattr(home, f"{prefix}Config"))}
         own = {k: v for k, v in options.items() if k not in inherited or inherited[k] != v}
         facts["config"][method] = dict(sorted(own.items()))
-        facts["trainer"][method] = list(inspect.signature(getattr(trl, f"{prefix}Trainer")).parameters)
+        facts["trainer"][method] = list(inspect.signature(getattr(home, f"{prefix}Trainer")).parameters)
     return facts
 
 
