@@ -176,6 +176,9 @@ class Pass:
 
 # Columns
 
+LISTS = ("labels", "scores")
+"""Columns that hold several numbers for a row: one per step, completion or attribute."""
+
 
 def table(outcomes: Sequence[Outcome], carried: Iterable[str] = ()) -> pa.Table:
     """Arrow columns of the same types for every batch; numbers that an objective reads are float64."""
@@ -202,7 +205,7 @@ def table(outcomes: Sequence[Outcome], carried: Iterable[str] = ()) -> pa.Table:
 
 
 def _numbers(name: str, examples: Sequence[TokenizedExample]) -> pa.Array:
-    kind = pa.list_(pa.float64()) if name == "labels" else pa.float64()
+    kind = pa.list_(pa.float64()) if name in LISTS else pa.float64()
     return pa.array([example.columns.get(name) for example in examples], kind)
 
 

@@ -9,6 +9,8 @@ as the prompt.
     preference   a prompt with a better and a worse     reward models, DPO and its kin
     unpaired     a completion that is good or not       KTO, BCO (pairs too)
     stepwise     a completion in judged steps           process reward models
+    ranked       a prompt with completions in an order  reward models
+    scored       a completion with scores               reward models
     language     a text, a chat, or a completion        SFT
     prompt-only  a prompt to be answered                reinforcement learning
 """
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from burnish.data import readers
+from burnish.data import readers, scores
 from burnish.data.example import Example, TokenizedExample
 from burnish.data.readers import Row
 from burnish.errors import UserError, nearest
@@ -247,6 +249,55 @@ STEPWISE = Family(
     purpose="process reward models",
 )
 
+RANKED = Family(
+    "ranked",
+    (
+        Format(
+            "completions with scores",
+            ("prompt", "completions", "scores"),
+            scores.scored_list,
+            makes=("scores",),
+        ),
+        Format(
+            "completions with ranks",
+            ("prompt", "completions", "ranks"),
+            scores.ranked_list,
+            makes=("scores",),
+        ),
+        Format(
+            "scored responses (UltraFeedback)",
+            ("instruction", "completions"),
+            scores.scored_responses,
+            aliases={"prompt": "instruction"},
+            when=scores.has_responses,
+            makes=("scores",),
+        ),
+    ),
+    purpose="reward models of ranked lists",
+)
+
+
+def scored_by(attributes: Sequence[str] = ("score",), levels: Sequence[float] = ()) -> Family:
+    """Rows of the language formats with a column of numbers for every attribute; of `levels`, if given."""
+    return Family(
+        " ".join(["scored by", *attributes, *(f"{level:g}" for level in levels)]),
+        tuple(
+            replace(
+                each,
+                name=f"{each.name}, with scores",
+                columns=(*each.columns, *attributes),
+                read=partial(scores.with_scores, each.read, tuple(attributes), tuple(levels)),
+                makes=("scores",),
+            )
+            for each in LANGUAGE.formats
+            if each.name != "token ids"
+        ),
+        purpose="reward models of scores",
+    )
+
+
+SCORED = scored_by()
+
 PROMPT_ONLY = Family(
     "prompt-only",
     tuple(
@@ -256,7 +307,7 @@ PROMPT_ONLY = Family(
     purpose="sampling answers",
 )
 
-FAMILIES = (TRIPLE, PREFERENCE, UNPAIRED, STEPWISE, LANGUAGE, PROMPT_ONLY)
+FAMILIES = (TRIPLE, PREFERENCE, UNPAIRED, STEPWISE, RANKED, LANGUAGE, SCORED, PROMPT_ONLY)
 """Families from the one that asks for most to the one that asks for least."""
 
 
@@ -285,7 +336,8 @@ def no_format(row: Row, families: Sequence[Family]) -> UserError:
     others = [f for f in FAMILIES if f not in families and f is not PROMPT_ONLY and f.find(row) is not None]
     what = f"no known format: found columns {', '.join(row) or 'none'}; expected {expected}"
     if others:
-        what += f".\n  These columns are rows for {others[0].purpose} ({_name(others[0], row)})"
+        meant = max(others, key=lambda family: _columns_used(family, row))
+        what += f".\n  These columns are rows for {meant.purpose} ({_name(meant, row)})"
         fix = fix if any(renames.values()) else "train such rows by that method, or give rows as expected"
     return UserError(what, fix=fix, reason="no known format")
 
@@ -297,6 +349,11 @@ def _plain(families: Iterable[Family]) -> list[Format]:
 def _name(family: Family, row: Row) -> str:
     found = family.find(row)
     return found.name if found else ""
+
+
+def _columns_used(family: Family, row: Row) -> int:
+    found = family.find(row)
+    return len(found.columns) if found else 0
 
 
 def _may_have_answers(row: Row) -> bool:

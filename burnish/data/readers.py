@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from burnish.data import cells
@@ -269,10 +270,11 @@ def _label(row: Row) -> float:
 # Stepwise supervision: a completion in steps, each of them right or wrong
 
 STEP_END = "\n"
-"""Stands after every step; its token is where the step is judged."""
+"""Stands after every step, which is judged at the token that has it, or its last character."""
 
 
-def stepwise(row: Row) -> Example:
+def stepwise(row: Row, step_separator: str = STEP_END, last_step_only: bool = False) -> Example:
+    """Steps as one text, each followed by the separator; `last_step_only` judges the last of them alone."""
     prompt = cells.text(row, "prompt")
     steps = cells.list_of(str, row, "completions", "a list of strings")
     labels = cells.numbers(row, "labels")
@@ -283,11 +285,26 @@ def stepwise(row: Row) -> Example:
             fix="give every step one label",
             reason="steps and labels differ in number",
         )
-    text = "".join(step + STEP_END for step in steps)
-    ends = [sum(len(step) + len(STEP_END) for step in steps[: n + 1]) for n in range(len(steps))]
-    columns = {**template_columns(row), "labels": labels}
+    if not all(0 <= label <= 1 for label in labels):
+        raise UserError(
+            f"labels are true or false, or a probability of being right from 0 to 1, found {labels}",
+            where="column 'labels'",
+            fix="bring the labels to this range",
+            reason="labels of steps beyond 0 to 1",
+        )
+    if not all(map(str.strip, steps)):
+        raise UserError(
+            f"a step without text, found {shorten(steps)}",
+            where="column 'completions'",
+            fix="remove the step and its label",
+            reason="a step without text",
+        )
+    text = "".join(step + step_separator for step in steps)
+    ends = list(accumulate(len(step) + len(step_separator) for step in steps))
+    if last_step_only:
+        ends, labels = ends[-1:], labels[-1:]
     completion = text if isinstance(prompt, str) else [_assistant(text)]
-    return Example(prompt, (completion,), columns, steps=tuple(ends))
+    return Example(prompt, (completion,), {**template_columns(row), "labels": labels}, steps=tuple(ends))
 
 
 # A prompt alone

@@ -34,12 +34,14 @@ class Branch:
     spans: list[Span] | None  # what may be trained of it; None: all
     renamed: str = ""  # the text for `ControlTokens.encode`, where the content has control tokens
     warning: str = ""
+    steps: tuple[int, ...] = ()  # where its steps end; only the tokens there are trained, if there are any
 
     @property
     def places(self) -> list[int]:
         """Characters that must be found among the tokens."""
         completion = [] if self.completion is None else [self.completion]
-        return [*completion, *(edge for span in self.spans or () for edge in span)]
+        steps = (place for end in self.steps for place in (end - 1, end))
+        return [*completion, *(edge for span in self.spans or () for edge in span), *steps]
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,11 @@ def _plain_branch(example: Example, completion: Text, tokenizer: Any, options: P
                 fix=f"set {name} to false, or make the rows lists of messages",
             )
     eos = options.eos_token or tokenizer.eos_token or ""
-    ending = "" if completion.endswith(eos) else eos
-    return Branch(example.prompt + completion + ending, len(example.prompt) if example.splits else None, None)
+    ending = "" if completion.endswith(eos) or example.steps else eos
+    start = len(example.prompt)
+    steps = tuple(start + end for end in example.steps)
+    text = example.prompt + completion + ending
+    return Branch(text, start if example.splits else None, None, steps=steps)
 
 
 def _chat_branches(
@@ -171,8 +176,23 @@ def _chat_branches(
         if hides:
             text, renamed = control.restore(text)
         start = _completion_start(passage, len(prompt)) if example.splits else None
-        branches.append(Branch(text, start, passage.spans, renamed, _warning(passage, hides)))
+        steps = _steps_in(text, start, completion[-1]["content"], example.steps) if example.steps else ()
+        branches.append(Branch(text, start, passage.spans, renamed, _warning(passage, hides), steps))
     return branches
+
+
+def _steps_in(text: str, start: int | None, content: str, steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Where the steps of the last message end in the rendered chat; a template may strip what it says."""
+    written = content if text.find(content, start or 0) >= 0 else content.strip()
+    found = text.find(written, start or 0)
+    if found < 0:
+        raise UserError(
+            "the chat template writes the steps in another way than the row",
+            fix="use a template that writes contents as they are, or give the prompt as plain text",
+            reason="the chat template rewrites the steps",
+        )
+    before = content.index(written)
+    return tuple(found + min(end - before, len(written)) for end in steps)
 
 
 def _completion_start(passage: Passage, turn: int) -> int:
@@ -239,10 +259,28 @@ def _start(row: Encoded, branch: Branch) -> int:
 
 def _mask(row: Encoded, branch: Branch) -> list[bool]:
     """What may be trained of the tokens of a branch, prompt and all."""
+    if branch.steps:
+        return _mask_of_steps(row, branch.steps)
     if branch.spans is None:
         return [True] * len(row.ids)
     mask = [False] * len(row.ids)
     for span_start, span_stop in branch.spans:
         first, last = row.tokens_before(span_start), row.tokens_before(span_stop)
         mask[first:last] = [True] * (last - first)
+    return mask
+
+
+def _mask_of_steps(row: Encoded, ends: tuple[int, ...]) -> list[bool]:
+    """The token at the end of every step: the last one of it, or the one that goes on into the next step."""
+    tokens = [max(row.tokens_before(end), row.tokens_before(end - 1) + 1) - 1 for end in ends]
+    if len(set(tokens)) < len(tokens):
+        raise UserError(
+            "two steps end within one token, which cannot be judged twice",
+            where="column 'completions'",
+            fix="choose another step_separator, or join the steps",
+            reason="two steps end within one token",
+        )
+    mask = [False] * len(row.ids)
+    for token in tokens:
+        mask[token] = True
     return mask

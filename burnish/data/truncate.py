@@ -91,22 +91,33 @@ def _trainable(example: TokenizedExample) -> bool:
 
 def _keep_start(example: TokenizedExample, limit: int) -> TokenizedExample:
     room = limit - len(example.prompt)
-    return replace(
+    kept = replace(
         example,
         completions=[tokens[:room] for tokens in example.completions],
         trained=[mask[:room] for mask in example.trained],
     )
+    return _with_labels_left(kept, lost=0)
 
 
 def _keep_end(example: TokenizedExample, limit: int, overflow: int) -> TokenizedExample:
     """The shared prompt loses what the longest branch must lose; then long completions lose their start."""
     prompt = example.prompt[overflow:]
-    return replace(
+    kept = replace(
         example,
         prompt=prompt,
         completions=[tokens[-limit:] for tokens in example.completions],
         trained=[mask[-limit:] for mask in example.trained],
     )
+    return _with_labels_left(kept, lost=sum(example.trained[0]) - sum(kept.trained[0]))
+
+
+def _with_labels_left(kept: TokenizedExample, lost: int) -> TokenizedExample:
+    """What is kept of a completion in judged steps, with their labels; `lost` steps came before them."""
+    labels = kept.columns.get("labels")
+    if labels is None or len(kept.completions) > 1:
+        return kept
+    own = labels[lost : lost + sum(kept.trained[0])]
+    return replace(kept, columns={**kept.columns, "labels": own})
 
 
 def _split(example: TokenizedExample, limit: int) -> list[TokenizedExample]:

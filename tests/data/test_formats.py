@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,17 @@ from burnish.data.formats import (
     LANGUAGE,
     PREFERENCE,
     PROMPT_ONLY,
+    RANKED,
+    SCORED,
     STEPWISE,
     TRIPLE,
     UNPAIRED,
     family_of,
+    scored_by,
 )
 from burnish.data.options import PreparationOptions
 from burnish.data.rows import RowReader
+from burnish.data.variants import WITH_PROBABILITY
 from burnish.errors import UserError
 from tests.data.chats import assistant, system, user
 
@@ -167,9 +172,39 @@ ROWS = {
         {"prompt": "1+1+1?", "completions": ["1+1=2", "2+1=4"], "labels": [True, False]},
         Example("1+1+1?", ("1+1=2\n2+1=4\n",), {"labels": [1.0, 0.0]}, steps=(6, 12)),
     ),
+    # ranked lists
+    "completions with scores": (
+        RANKED,
+        {"prompt": "Is it?", "completions": [" yes", " no"], "scores": [0.5, "2"]},
+        Example("Is it?", (" yes", " no"), {"scores": [0.5, 2.0]}),
+    ),
+    "completions with ranks": (
+        RANKED,
+        {"prompt": "Is it?", "completions": [[YES], "no"], "ranks": [2, 1]},
+        Example([ASK], ([YES], [NO]), {"scores": [-2.0, -1.0]}),
+    ),
+    "scored responses": (
+        RANKED,
+        {
+            "instruction": "Is it?",
+            "completions": [
+                {"response": "yes", "overall_score": 7.5},
+                {"response": "no", "overall_score": 2},
+            ],
+        },
+        Example([ASK], ([YES], [NO]), {"scores": [7.5, 2.0]}),
+    ),
     # prompts
     "prompts": (PROMPT_ONLY, {"prompt": "Is it?"}, Example("Is it?", ())),
     "prompts, chats": (PROMPT_ONLY, {"messages": [CALM, ASK]}, Example([CALM, ASK], ())),
+}
+
+
+SCORED_END = ", scored"
+ROWS |= {
+    case + SCORED_END: (SCORED, {**row, "score": 3}, replace(example, columns={"scores": [3.0]}))
+    for case, (family, row, example) in ROWS.items()
+    if family is LANGUAGE
 }
 
 
@@ -189,7 +224,8 @@ def test_rows_become_examples(case):
 @pytest.mark.parametrize("case", ROWS)
 def test_a_row_says_which_family_it_is_of(case):
     family, row, _ = ROWS[case]
-    expected = LANGUAGE if case == "prompts, chats" else family  # a chat may be trained on as well
+    also_trained = case == "prompts, chats" or family is SCORED  # a chat may be trained on as well
+    expected = LANGUAGE if also_trained else family
     assert family_of(row) is expected
 
 
@@ -205,6 +241,7 @@ PLAIN = {
     "question and answer": ("Is it?\n", ("yes",)),
     "Orca pairs": ("Is it?\n", ("yes", "no")),
     "transcripts": ("\n\nHuman: Is it?\n\nAssistant:", (" yes", " no")),
+    "scored responses": ("Is it?\n", ("yes", "no")),
 }
 
 
@@ -212,7 +249,9 @@ PLAIN = {
 def test_rows_of_layouts_are_plain_text_without_a_chat_template(case):
     family, row, _ = ROWS[case]
     found = family(row).plain
-    assert (None if found is None else (found.prompt, found.completions)) == PLAIN.get(case)
+    assert (None if found is None else (found.prompt, found.completions)) == PLAIN.get(
+        case.removesuffix(SCORED_END)
+    )
 
 
 @pytest.mark.parametrize("name", [*formats.QUESTIONS])
@@ -468,6 +507,46 @@ REFUSED = {
         STEPWISE,
         {"prompt": "a", "completions": ["b", "c"], "labels": [True]},
         "columns 'completions', 'labels': 2 steps, but 1 labels\n  fix: give every step one label",
+    ),
+    "labels of steps": (
+        STEPWISE,
+        {"prompt": "a", "completions": ["b", "c"], "labels": [1, -1]},
+        "column 'labels': labels are true or false, or a probability of being right from 0 to 1, found "
+        "[1.0, -1.0]\n  fix: bring the labels to this range",
+    ),
+    "an empty step": (
+        STEPWISE,
+        {"prompt": "a", "completions": ["b", " "], "labels": [1, 0]},
+        "column 'completions': a step without text, found ['b', ' ']\n  fix: remove the step and its label",
+    ),
+    "ranks": (
+        RANKED,
+        {"prompt": "a", "completions": ["b", "c", "d"], "ranks": [1, 2]},
+        "columns 'completions', 'ranks': 3 completions, but 2 ranks\n  fix: give every completion one number",
+    ),
+    "a list without an order": (
+        RANKED,
+        {"prompt": "a", "completions": ["b", "c"], "ranks": [1, 1]},
+        "column 'ranks': no completion is better than another, found [1.0, 1.0]\n"
+        "  fix: remove the row, or give the completions different numbers",
+    ),
+    "responses without scores": (
+        RANKED,
+        {"instruction": "a", "completions": [{"response": "b"}]},
+        "column 'completions': expected objects with response and overall_score, found {'response': 'b'}\n"
+        "  fix: mend the row, or convert the column with Dataset.map",
+    ),
+    "a score that is no level": (
+        scored_by(["helpfulness"], [0, 1, 2]),
+        {"prompt": "a", "completion": "b", "helpfulness": 5},
+        "column 'helpfulness': expected one of the levels 0, 1, 2, found 5\n"
+        "  fix: name all values that scores have in ordinal_levels, or train with loss_type=regression",
+    ),
+    "a probability": (
+        WITH_PROBABILITY,
+        {"prompt": "a", "chosen": "b", "rejected": "c", "chosen_probability": 80},
+        "column 'chosen_probability': expected a probability from 0 to 1, found 80\n"
+        "  fix: mend the row, or convert the column with Dataset.map",
     ),
     "text before a transcript": (
         PREFERENCE,
