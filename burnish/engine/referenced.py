@@ -47,6 +47,8 @@ class ReferenceEngine(Engine):
             )
         if self.moves:
             self.reference.check_like(self.model)
+            share, steps = self.args.ref_model_mixup_alpha, self.args.ref_model_sync_steps
+            self.reference.moves = f"every {steps} steps it goes {share:.0%} of the way to the policy"
             self.add_callback(MovingReference(self.model, self.reference))
 
     def completed(self, dataset: Any) -> Any:

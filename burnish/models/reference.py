@@ -53,6 +53,7 @@ class Reference:
         self.kind = kind
         self.model = model  # None: the policy itself, within `as_reference`
         self.weights = weights or {}  # its own, by their names in the policy
+        self.moves = ""  # how it follows the policy, in words
         self.add_up: AddUp = Forest.per_branch
         self._as_reference = as_reference
 
@@ -81,14 +82,15 @@ class Reference:
 
     @property
     def why(self) -> str:
-        """The reason for this kind of reference."""
-        return {
+        """The reason for this kind of reference, and how it moves."""
+        reason = {
             "given": "ref_model",
             "frozen copy": "all weights change, and the reference is asked in every step",
             "adapter off": "the model under the adapter is the reference, on the same forest",
             "frozen adapter": "a copy of the adapter as it is before step 1 is the reference",
             "precomputed": "all weights change, so rows are scored before step 1",
         }[self.kind]
+        return f"{reason}; {self.moves}" if self.moves else reason
 
     @property
     def is_live(self) -> bool:

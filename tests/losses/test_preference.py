@@ -209,6 +209,10 @@ SCORES = {  # f'(u) at u = exp r, written out from f
 @pytest.mark.parametrize("name", SCORES)
 def test_f_divergences_by_hand(name):
     score = SCORES[name]
+    chosen = double([score(c) for c, _ in RATIOS])
+    torch.testing.assert_close(
+        divergence.score_of(name, 0.3)(pair().chosen_ratio), chosen, rtol=1e-13, atol=1e-14
+    )
     expected = [BETA * (score(c) - score(r)) for c, r in RATIOS]
     found = reward_margin(pair(), BETA, f_divergence_type=name, f_alpha_divergence_coef=0.3)
     torch.testing.assert_close(found, double(expected), rtol=1e-13, atol=1e-14)
