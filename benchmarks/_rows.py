@@ -12,26 +12,34 @@ from burnish.data.jsonl import rows_of
 from burnish.demo.task import Rows, make_rows
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-FILES = {
-    "sft": "sft_permissive_train.jsonl",
-    "reward": "pref_hh_harmless_train.jsonl",
-    "dpo": "pref_hh_harmless_train.jsonl",
-}
+CHATS, PAIRS = "sft_permissive_train.jsonl", "pref_hh_harmless_train.jsonl"
+PAIR = ("prompt", "chosen", "rejected")
 COLUMNS = {
     "sft": ("messages",),
-    "reward": ("prompt", "chosen", "rejected"),
-    "dpo": ("prompt", "chosen", "rejected"),
+    "reward": PAIR,
+    "dpo": PAIR,
+    "kto": ("prompt", "completion", "label"),
+    "orpo": PAIR,
+    "cpo": PAIR,
 }
-METHODS = tuple(FILES)
+METHODS = tuple(COLUMNS)
 
 
 def load_rows(method: str, count: int, file: str | None = None) -> tuple[list[dict[str, Any]], str]:
     """The first `count` rows for a method, and a word on where they are from."""
-    path = Path(file) if file else REAL_DATA / FILES[method]
+    path = Path(file) if file else REAL_DATA / (CHATS if method == "sft" else PAIRS)
     if not file and not path.is_file():
         return generated_rows(method, count), "generated"
     rows = itertools.islice(rows_of(path), count)
-    return [{name: row[name] for name in COLUMNS[method]} for row in rows], path.name
+    return [as_read_by(method, row, index) for index, row in enumerate(rows)], path.name
+
+
+def as_read_by(method: str, row: dict[str, Any], index: int) -> dict[str, Any]:
+    """The columns of a row that a method reads; of a pair KTO gets one side, by turns."""
+    if method == "kto":
+        side = ("chosen", "rejected")[index % 2]
+        row = {**row, "completion": row[side], "label": side == "chosen"}
+    return {name: row[name] for name in COLUMNS[method]}
 
 
 def generated_rows(method: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -50,9 +58,8 @@ def _chat_row(method: str, rows: Rows, index: int, earlier: list[dict[str, Any]]
     system, note = pair["prompt"]
     turns = [message for lesson in earlier for message in (lesson["prompt"][1], *lesson["completion"])]
     prompt = [system, *turns, note]
-    if method == "sft":
-        return {"messages": [*prompt, *pair["chosen"]]}
-    return {"prompt": prompt, "chosen": pair["chosen"], "rejected": pair["rejected"]}
+    row = {"messages": [*prompt, *pair["chosen"]], **pair, "prompt": prompt}
+    return as_read_by(method, row, index)
 
 
 # Conversations in prose, of the lengths that people's data have

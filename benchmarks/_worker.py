@@ -22,7 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-PREFIX = {"sft": "SFT", "reward": "Reward", "dpo": "DPO"}
+PREFIX = {"sft": "SFT", "reward": "Reward", "dpo": "DPO", "kto": "KTO", "orpo": "ORPO", "cpo": "CPO"}
+EXPERIMENTAL = ("orpo", "cpo")
+"""Methods that TRL keeps apart; their trainers do not load the tokenizer."""
 
 ADVANCE = "completed"
 """The method of Burnish's trainers that adds what must be known of all rows before step 1."""
@@ -71,8 +73,10 @@ def build(spec: Spec, output: str) -> Any:
     """The library's trainer for `spec`."""
     import torch
     from datasets import Dataset
+    from transformers import AutoTokenizer
 
-    library = importlib.import_module(spec.library)
+    experimental = spec.library == "trl" and spec.method in EXPERIMENTAL
+    library = importlib.import_module(f"trl.experimental.{spec.method}" if experimental else spec.library)
     prefix = PREFIX[spec.method]
     args = getattr(library, f"{prefix}Config")(
         output_dir=output,
@@ -92,7 +96,8 @@ def build(spec: Spec, output: str) -> Any:
     )
     rows = [json.loads(line) for line in Path(spec.rows).read_text(encoding="utf-8").splitlines()]
     trainer_class = getattr(library, f"{prefix}Trainer")
-    return trainer_class(model=spec.model, args=args, train_dataset=Dataset.from_list(rows))
+    more = {"processing_class": AutoTokenizer.from_pretrained(spec.model)} if experimental else {}
+    return trainer_class(model=spec.model, args=args, train_dataset=Dataset.from_list(rows), **more)
 
 
 def run(
@@ -133,7 +138,7 @@ def run(
         trainer.train()
     logs = trainer.state.log_history
     result.first_step = {key: value for key, value in logs[0].items() if isinstance(value, float)}
-    result.logical_tokens = logs[spec.steps - 1]["num_tokens"]
+    result.logical_tokens = logs[spec.steps - 1].get("num_tokens", 0.0)  # not all of TRL's trainers count
     result.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return result
 

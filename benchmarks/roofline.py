@@ -37,7 +37,7 @@ from benchmarks._operations import (
     product_shapes,
     random_operands,
 )
-from benchmarks._rows import METHODS, load_rows
+from benchmarks._rows import load_rows
 from benchmarks._statistics import step_seconds, write_json
 from benchmarks._worker import ADVANCE, Result, Spec, run
 from benchmarks.vs_trl import SHARED, prepare_model, write_rows
@@ -220,7 +220,7 @@ def main(words: Sequence[str] | None = None) -> None:
             options.batch,
             options.steps,
             options.dtype,
-            options=SHARED[options.method],
+            options=SHARED.get(options.method, {}),
         )
         subject, machine, result = timed(spec)
         write_rows(rows[: options.batch], folder / "rows.jsonl")
@@ -234,7 +234,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline")
-    parser.add_argument("method", choices=METHODS, nargs="?", default="dpo")
+    parser.add_argument("method", choices=("dpo", "sft", "reward"), nargs="?", default="dpo")
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps, the first not timed")
     parser.add_argument("--batch", type=int, default=8, help="rows of a step")
     parser.add_argument("--dtype", choices=["bf16", "float32"], default="bf16", help="what is computed in")

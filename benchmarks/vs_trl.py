@@ -1,6 +1,6 @@
 """Burnish against TRL: the same training on the same machine, one after the other, again and again.
 
-    python -m benchmarks.vs_trl dpo|reward|sft [--steps 3] [--repeats 2] [--batch 8] [--json FILE]
+    python -m benchmarks.vs_trl dpo|kto|orpo|cpo|reward|sft [--steps 3] [--repeats 2] [--batch 8]
 
 Three contenders take turns, each in a process of its own, on the same model, rows (in the same order),
 batch, dtype, optimizer and learning rate:
@@ -12,7 +12,8 @@ batch, dtype, optimizer and learning rate:
 
 The first step must log the same loss in all three, or nothing is reported. A step's time is the median
 over all steps but the first of each process; it runs from the end of one step to the end of the next.
-Burnish scores the reference of DPO before step 1: that time is spread over the steps and counted. Peak
+Burnish scores the reference of DPO before step 1: that time is spread over the steps and counted. KTO pairs
+prompts with completions of others anew in every step, TRL once: their KL differs, their work does not. Peak
 memory is the most resident memory of the whole process. Logical tokens count a prompt once for each of
 its completions, so they are the same for all.
 """
@@ -45,18 +46,19 @@ from benchmarks._statistics import (
 )
 from benchmarks._worker import Result, Spec
 
-SHARED: dict[str, dict[str, Any]] = {"sft": {"max_length": None}, "reward": {}, "dpo": {}}
+SHARED: dict[str, dict[str, Any]] = {"sft": {"max_length": None}}
 """Options of all three: without padding TRL cannot truncate, so in SFT nobody does."""
 
-TUNED: dict[str, dict[str, Any]] = {
-    "sft": {"gradient_checkpointing": False, "padding_free": True},
-    "reward": {"gradient_checkpointing": False},
-    "dpo": {"gradient_checkpointing": False},
-}
+TUNED: dict[str, dict[str, Any]] = {"sft": {"padding_free": True}}
+"""Beside `gradient_checkpointing=False`."""
+
 MUST_AGREE = {  # the first loss of DPO is ln 2 whatever the model says, so its scores are compared too
     "sft": ["loss"],
     "reward": ["loss", "mean_reward"],
     "dpo": ["loss", "logps/chosen", "logps/rejected"],
+    "kto": ["loss", "logps/chosen", "logps/rejected"],
+    "orpo": ["loss", "nll_loss", "logps/chosen"],
+    "cpo": ["loss", "nll_loss", "logps/chosen"],
 }
 TOLERANCE = {"bf16": 2e-2, "float32": 1e-3}
 """Both round to bfloat16: TRL operand by operand (autocast), Burnish the weights and all in between."""
@@ -140,11 +142,12 @@ def with_reward_head(base: Path, folder: Path) -> Path:
 
 
 def contenders(options: argparse.Namespace, model: str, rows: str) -> dict[str, Spec]:
-    method, shared = options.method, SHARED[options.method]
+    method, shared = options.method, SHARED.get(options.method, {})
+    tuned = {"gradient_checkpointing": False, **TUNED.get(method, {})}
     sizes = {"batch": options.batch, "steps": options.steps, "dtype": options.dtype}
     ours = Spec("burnish", method, model, rows, **sizes, options=shared)
     default = replace(ours, library="trl")
-    return {"burnish": ours, "default": default, "tuned": replace(default, options=shared | TUNED[method])}
+    return {"burnish": ours, "default": default, "tuned": replace(default, options=shared | tuned)}
 
 
 def alternate(specs: dict[str, Spec], repeats: int, folder: Path) -> dict[str, list[Result]]:
