@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from burnish.methods.cpo import CPOTrainer as CPOTrainer
     from burnish.methods.dpo import DPOConfig as DPOConfig
     from burnish.methods.dpo import DPOTrainer as DPOTrainer
+    from burnish.methods.gkd import GKDConfig as GKDConfig
+    from burnish.methods.gkd import GKDTrainer as GKDTrainer
     from burnish.methods.kto import KTOConfig as KTOConfig
     from burnish.methods.kto import KTOTrainer as KTOTrainer
     from burnish.methods.orpo import ORPOConfig as ORPOConfig
@@ -40,6 +42,8 @@ EXPORTS = {
     "CPOTrainer": "burnish.methods.cpo",
     "DPOConfig": "burnish.methods.dpo",
     "DPOTrainer": "burnish.methods.dpo",
+    "GKDConfig": "burnish.methods.gkd",
+    "GKDTrainer": "burnish.methods.gkd",
     "KTOConfig": "burnish.methods.kto",
     "KTOTrainer": "burnish.methods.kto",
     "ModelConfig": "burnish.models.load",

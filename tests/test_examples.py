@@ -68,3 +68,11 @@ def test_basic_script(script, rows, tiny_model_dir, tmp_path, request):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "runs" / script).glob("*.safetensors"))
+
+
+def test_distillation_script(tiny_model_dir, chats_file, tmp_path):
+    models = [str(tiny_model_dir)] * 2
+    command = [sys.executable, str(EXAMPLES / "gkd_basic.py"), *models, str(chats_file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "runs" / "gkd").glob("*.safetensors"))

@@ -57,7 +57,7 @@ def group_of(field: Field, method: Method) -> str:
     if field.owner == "ModelConfig":
         return "Adapter" if field.name.startswith(ADAPTER) else "Model"
     own = {"ScriptArguments": "Data", f"{method.prefix}Config": method.prefix, "EngineConfig": "Engine"}
-    own["ReferenceConfig"] = method.prefix
+    own["ReferenceConfig"] = own["LanguageConfig"] = method.prefix
     return own.get(field.owner, "Trainer")
 
 

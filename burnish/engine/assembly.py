@@ -93,35 +93,37 @@ def build_model(
     return Built(model, name, peft_config is not None)
 
 
-def second_model(model: Any, engine: Engine) -> nn.Module:
-    """A model beside the trained one, by name or loaded, frozen and made ready for forests."""
+def second_model(model: Any, engine: Engine, name: str, options: str) -> nn.Module:
+    """A model beside the trained one, by name or loaded, frozen and made ready for forests.
+
+    `name` is the argument that it came by, `options` the field with the arguments to load it with.
+    """
     args = engine.args
     if model is engine.model:
-        raise UserError("the reference is the model that is trained", where="ref_model", fix="leave it out")
+        raise UserError("it is the very model that is trained", where=name, fix="give another, or none")
     if isinstance(model, str):
-        model = load_model(model, engine.task, trained=False, **init_kwargs(args))
+        model = load_model(model, engine.task, trained=False, **init_kwargs(args, options))
     if not isinstance(model, nn.Module):
         raise UserError(
             f"expected a model or the name of one, found a {type(model).__name__}",
-            where="ref_model",
-            fix="ref_model comes before args; name them: ref_model=..., args=...",
+            where=name,
+            fix=f"{name} comes before args; name them: {name}=..., args=...",
         )
     model.to(args.device).eval().requires_grad_(False)
     certify(model, max_length=args.max_length)
-    compute_in(inner_model(model), engine.compute_dtype)
+    in_double = any(parameter.dtype == torch.float64 for parameter in model.parameters())
+    compute_in(inner_model(model), None if in_double else engine.compute_dtype)
     return model
 
 
-def init_kwargs(args: EngineConfig) -> dict[str, Any]:
-    """`model_init_kwargs` as a dict, also where it was written as JSON."""
-    given = args.model_init_kwargs or {}
+def init_kwargs(args: EngineConfig, options: str = "model_init_kwargs") -> dict[str, Any]:
+    """`model_init_kwargs`, or another field like it, as a dict, also where it was written as JSON."""
+    given = getattr(args, options) or {}
     if isinstance(given, str):
         try:
             given = json.loads(given)
         except json.JSONDecodeError as error:
-            raise UserError(
-                f"not JSON: {error}", where="model_init_kwargs", fix='write {"name": value}'
-            ) from error
+            raise UserError(f"not JSON: {error}", where=options, fix='write {"name": value}') from error
     return {"trust_remote_code": args.trust_remote_code, **given}
 
 

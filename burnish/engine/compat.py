@@ -109,6 +109,17 @@ class SFTTrlOptions(LanguageModelTrlOptions):
 
 
 @dataclass
+class GKDTrlOptions(SFTTrlOptions):
+    """Options of TRL's GKDConfig, which is an SFTConfig too."""
+
+    loss_type: str = no_effect("nll", "the loss is the divergence that beta says")
+    lmbda: float = own_default(0.0, "rows' own completions are trained; nothing is sampled in training yet")
+    seq_kd: bool = refused(False, "the teacher's answers are not sampled in training yet")
+    temperature: float = no_effect(0.9, "it is that of sampling; see divergence_temperature")
+    max_new_tokens: int = no_effect(128, "nothing is sampled in training yet")
+
+
+@dataclass
 class DPOTrlOptions(LanguageModelTrlOptions):
     """Options of TRL's DPOConfig.
 

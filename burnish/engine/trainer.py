@@ -151,9 +151,11 @@ class Engine(Trainer):
             loss, **{name: getattr(self.args, name) for name in options if hasattr(self.args, name)}
         )
 
-    def also(self, model: Any) -> nn.Module | None:
-        """A second model (a reference), by name or loaded, made ready for forests on the same device."""
-        return None if model is None else assembly.second_model(model, self)
+    def also(
+        self, model: Any, name: str = "ref_model", options: str = "model_init_kwargs"
+    ) -> nn.Module | None:
+        """A second model (see `second_model`), by name or loaded, ready for forests on the same device."""
+        return None if model is None else assembly.second_model(model, self, name, options)
 
     # Data
 

@@ -23,6 +23,17 @@ class Head(NamedTuple):
         logits = self.scale * nn.functional.linear(states, self.weight, self.bias)
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
+    def tempered(self, temperature: float) -> Head:
+        """The head whose logits are these divided by `temperature`."""
+        softcap = None if self.softcap is None else self.softcap / temperature
+        return self._replace(scale=self.scale / temperature, softcap=softcap)
+
+    def first(self, tokens: int) -> Head:
+        """The head of the first tokens of the vocabulary alone."""
+        return self._replace(
+            weight=self.weight[:tokens], bias=None if self.bias is None else self.bias[:tokens]
+        )
+
 
 def language_head(model: Any) -> Head:
     """Read the head of a Transformers causal language model, by the rules of its family.

@@ -1,36 +1,21 @@
 """`score`: per-token log-probabilities at the trained positions, and nothing else.
 
-The vocabulary projection runs in tiles. A tile's logits live only long enough to give the
-log-probabilities and, in the same pass, their gradient with respect to the hidden states; the full
-logits of a batch never exist. The log-softmax is float32 (float64 for float64 models).
-
-With `d logits = g (onehot - p)`, where g is the gradient that reaches a token's log-probability:
-
-    d states = g · U,  U = (onehot - p) @ weight         U needs no g: taken in the forward
-    d weight = ((onehot - p) · g)ᵀ @ states              needs g: tiles are made again in the backward,
-                                                         but for the last one, which is kept; and none,
-                                                         if g is the same for every token
+The vocabulary projection runs in tiles (`tiles.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from burnish.data.forest import Forest
 from burnish.models.forward import Hidden
 from burnish.models.head import Head, language_head
-
-TILE_ELEMENTS = 2**25
-"""Logits that exist at one time: 32 million, 128 MB in float32. Larger tiles are hardly faster."""
-
-SOFTMAX_ROWS = 32
-"""Rows whose log-softmax is taken at a time, in place of their logits: a second tile is never needed."""
+from burnish.models.tiles import Tile, accurate, read_tiles
 
 
 @dataclass(frozen=True)
@@ -59,7 +44,7 @@ class Details:
     def first(self, count: int) -> Details:
         return Details(*(getattr(self, f.name)[:count] for f in fields(self)))
 
-    def fill(self, part: slice, tile: _Tile) -> None:
+    def fill(self, part: slice, tile: Tile) -> None:
         probabilities = tile.logprobs.exp()
         self.log_sum_squares[part] = probabilities.square().sum(-1).log()
         self.entropy[part] = -(probabilities.mul_(tile.logprobs)).sum(-1)
@@ -122,144 +107,16 @@ def head_scores(
     states: Tensor, tokens: Tensor, head: Head, details: bool = False, uniform: bool = False
 ) -> Scores:
     """float[N, D] hidden states and int[N] next tokens -> Scores."""
-    rules = Rules(head.scale, head.softcap, uniform, torch.is_grad_enabled())
-    found = Details.empty(len(tokens), states.new_empty(0, dtype=_accurate(states))) if details else None
-    return Scores(_HeadScores.apply(states, head.weight, head.bias, tokens, rules, found), found)
+    found = Details.empty(len(tokens), states.new_empty(0, dtype=accurate(states))) if details else None
+    watch = found.fill if found is not None else None
+    return Scores(read_tiles(states, head, partial(_of_tokens, tokens), uniform=uniform, watch=watch), found)
 
 
-def _accurate(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)
-
-
-class Rules(NamedTuple):
-    scale: float
-    softcap: float | None
-    uniform: bool
-    differentiate: bool
-
-
-class _Tile(NamedTuple):
-    logprobs: Tensor  # float[n, V]
-    normalizer: Tensor  # float[n]: log-sum-exp of the logits
-    slope: Tensor | None  # float[n, V]: d logits / d (states @ weight.T + bias); None where it is 1
-
-
-def _tile_rows(count: int, vocabulary: int) -> int:
-    """Rows of a tile, so that all tiles of `count` rows are about the same size."""
-    tiles = -(-count * vocabulary // TILE_ELEMENTS)
-    return max(1, -(-count // max(1, tiles)))
-
-
-def _tile(states: Tensor, weight: Tensor, bias: Tensor | None, rules: Rules) -> _Tile:
-    logits = states @ weight.T if bias is None else torch.addmm(bias, states, weight.T)
-    logits = logits.to(_accurate(logits))
-    if rules.scale != 1.0:
-        logits = logits * rules.scale
-    slope = None
-    if rules.softcap is not None:
-        bent = torch.tanh(logits / rules.softcap)
-        logits, slope = rules.softcap * bent, 1 - bent.square()
-    first = logits[:, 0].clone()
-    for rows in logits.split(SOFTMAX_ROWS):
-        rows.copy_(torch.log_softmax(rows, -1))
-    return _Tile(logits, first - logits[:, 0], slope)
-
-
-def _logit_gradient(tile: _Tile, tokens: Tensor, rules: Rules) -> Tensor:  # float[n, V]
-    """`(onehot - p)` carried back through soft-cap and scale. Uses up the tile's log-probabilities."""
+def _of_tokens(tokens: Tensor, part: slice, tile: Tile, differentiate: bool) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities of the tokens, and their gradient by the logits: `onehot - p`."""
+    own = tokens[part, None]
+    logprob = tile.logprobs.gather(1, own)[:, 0]
+    if not differentiate:
+        return logprob, None
     gradient = tile.logprobs.exp_().neg_()
-    gradient.scatter_add_(1, tokens[:, None], torch.ones_like(gradient[:, :1]))
-    if tile.slope is not None:
-        gradient *= tile.slope
-    if rules.scale != 1.0:
-        gradient *= rules.scale
-    return gradient
-
-
-class _WeightGradient:
-    """Adds up `gradientᵀ @ states` over tiles, in at least float32."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.accurate = _accurate(weight)
-        self.weight: Tensor | None = None
-        self.bias = None if bias is None else torch.zeros_like(bias, dtype=self.accurate)
-
-    def add(self, gradient: Tensor, states: Tensor) -> None:
-        part = gradient.to(states.dtype).T @ states
-        self.weight = part.to(self.accurate) if self.weight is None else self.weight.add_(part)
-        if self.bias is not None:
-            self.bias += gradient.sum(0)
-
-
-class _HeadScores(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        states: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        tokens: Tensor,
-        rules: Rules,
-        details: Details | None,
-    ) -> Tensor:
-        needs_states, needs_weight, needs_bias = (n and rules.differentiate for n in ctx.needs_input_grad[:3])
-        rows = _tile_rows(len(tokens), weight.shape[0])
-        logprob = states.new_empty(len(tokens), dtype=_accurate(states))
-        directions = torch.empty_like(states) if needs_states else None  # U
-        ahead = _WeightGradient(weight, bias) if rules.uniform and (needs_weight or needs_bias) else None
-        for start in range(0, len(tokens), rows):
-            part = slice(start, start + rows)
-            tile = _tile(states[part], weight, bias, rules)
-            logprob[part] = tile.logprobs.gather(1, tokens[part, None])[:, 0]
-            if details is not None:
-                details.fill(part, tile)
-            if directions is not None or needs_weight or needs_bias:
-                gradient = _logit_gradient(tile, tokens[part], rules)
-                if directions is not None:
-                    directions[part] = gradient.to(weight.dtype) @ weight
-                if ahead is not None:
-                    ahead.add(gradient, states[part])
-        trained = needs_weight or needs_bias
-        again = (weight, bias, states) if trained else (None, None, None)
-        kept = gradient.to(weight.dtype) if trained and ahead is None and len(tokens) else None
-        taken = (ahead.weight, ahead.bias) if ahead else (None, None)
-        ctx.save_for_backward(directions, tokens, *again, *taken, kept)
-        ctx.rules, ctx.rows = rules, rows
-        return logprob
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        directions, tokens, weight, bias, states, ahead_weight, ahead_bias, kept = ctx.saved_tensors
-        states_gradient = None if directions is None else directions * upstream[:, None].to(directions.dtype)
-        if weight is None or not len(tokens):
-            return states_gradient, None, None, None, None, None
-        if ahead_weight is not None and bool((upstream == upstream[0]).all()):
-            total = _WeightGradient(weight, None)
-            # In place: the head of a small model is a good part of it. A second backward raises.
-            total.weight = ahead_weight.mul_(upstream[0])
-            total.bias = None if ahead_bias is None else ahead_bias.mul_(upstream[0])
-        else:
-            total = _remake(ctx, upstream, weight, bias, tokens, states, kept)
-        return states_gradient, total.weight, total.bias, None, None, None
-
-
-def _remake(
-    ctx: Any,
-    upstream: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    tokens: Tensor,
-    states: Tensor,
-    kept: Tensor | None,
-) -> _WeightGradient:
-    """The weight's gradient for any `upstream`, making every tile once more but the last, if it was kept."""
-    total = _WeightGradient(weight, bias)
-    for start in range(0, len(tokens), ctx.rows):
-        part = slice(start, start + ctx.rows)
-        if kept is not None and start + ctx.rows >= len(tokens):
-            gradient = kept.to(upstream.dtype)
-        else:
-            gradient = _logit_gradient(_tile(states[part], weight, bias, ctx.rules), tokens[part], ctx.rules)
-        total.add(gradient * upstream[part, None], states[part])
-    return total
+    return logprob, gradient.scatter_add_(1, own, torch.ones_like(logprob)[:, None])

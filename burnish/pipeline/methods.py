@@ -78,6 +78,7 @@ METHODS = {
         Method(
             "cpo", "CPO", "Contrastive preference optimization, SimPO, AlphaPO: pairs, no reference.", LOADS
         ),
+        Method("gkd", "GKD", "Distillation: a student learns a teacher's distribution of tokens.", LOADS),
         Method("tpo", "TPO", "Triple preference optimization: pairs with a gold completion.", LOADS),
     )
 }

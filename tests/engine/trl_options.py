@@ -20,8 +20,9 @@ METHODS = {
     "orpo": "ORPO",
     "cpo": "CPO",
     "tpo": "TPO",
+    "gkd": "GKD",
 }
-EXPERIMENTAL = ("orpo", "cpo", "tpo")
+EXPERIMENTAL = ("orpo", "cpo", "tpo", "gkd")
 
 
 def collect() -> dict:

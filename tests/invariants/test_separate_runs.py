@@ -19,6 +19,8 @@ from burnish import (
     CPOTrainer,
     DPOConfig,
     DPOTrainer,
+    GKDConfig,
+    GKDTrainer,
     KTOConfig,
     KTOTrainer,
     ORPOConfig,
@@ -183,6 +185,21 @@ def tpo_loss(model, reference, rows):
     return contrast.mean() + likelihood_of(model, rows, 2)
 
 
+def gkd_loss(model, teacher, rows):
+    """The generalized Jensen-Shannon divergence at a temperature of 2, from full logits."""
+    losses = []
+    for row in rows:
+        (ids,), (mask,) = row["completion_ids"], row["completion_mask"]
+        trained = torch.tensor(mask)[1:]
+        q = (model(input_ids=torch.tensor([ids])).logits[0, :-1][trained] / 2).softmax(-1)
+        with torch.no_grad():
+            p = (teacher(input_ids=torch.tensor([ids])).logits[0, :-1][trained] / 2).softmax(-1)
+        mixture = BETA * p + (1 - BETA) * q
+        own, others = (q * (q / mixture).log()).sum(-1), (p * (p / mixture).log()).sum(-1)
+        losses.append(BETA * others + (1 - BETA) * own)
+    return torch.cat(losses).mean()
+
+
 CASES = {
     "sft": (SFTTrainer, SFTConfig, {}, documents, sft_loss),
     "sft dft": (SFTTrainer, SFTConfig, {"loss_type": "dft"}, documents, dft_loss),
@@ -208,6 +225,7 @@ CASES = {
         alphapo_loss,
     ),
     "tpo": (TPOTrainer, TPOConfig, {"beta": BETA}, triples, tpo_loss),
+    "gkd": (GKDTrainer, GKDConfig, {"beta": BETA, "divergence_temperature": 2.0}, documents, gkd_loss),
     "reward": (RewardTrainer, RewardConfig, {"center_rewards_coefficient": 0.01}, pairs, reward_loss),
 }
 
@@ -223,6 +241,7 @@ def test_loss_and_gradient(case, tier, tokenizer, tmp_path):
             parameter.mul_(1.1)
     rows = data()
     extra = {"ref_model": reference} if trainer_class in (DPOTrainer, KTOTrainer, BCOTrainer) else {}
+    extra |= {"teacher_model": reference} if trainer_class is GKDTrainer else {}
     args = config_class(output_dir=str(tmp_path), report_to="none", tier=tier, **options)
     trainer = trainer_class(model, args=args, train_dataset=rows, processing_class=tokenizer, **extra)
     trainer.get_ready()

@@ -22,6 +22,7 @@ METHODS = {
     "cpo": ("CPO", pairs, {}),
     "simpo": ("CPO", pairs, {"loss_type": "simpo", "alpha": 0.25, "cpo_alpha": 0.5, "beta": 2.0}),
     "tpo": ("TPO", triples, {}),
+    "gkd": ("GKD", documents, {"beta": 0.3, "divergence_temperature": 2.0}),
 }
 
 
@@ -48,6 +49,7 @@ def weights_after_one_step(method, tokenizer, folder, *, dtype=torch.float64, or
         **options,
     )
     extra = {"ref_model": reference_of(dtype)} if prefix in ("KTO", "BCO") else {}
+    extra |= {"teacher_model": reference_of(dtype)} if prefix == "GKD" else {}
     trainer = trainer_class(
         model, args=args, **extra, train_dataset=rows.select(order or range(8)), processing_class=tokenizer
     )
