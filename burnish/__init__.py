@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from burnish.methods.kto import KTOTrainer as KTOTrainer
     from burnish.methods.orpo import ORPOConfig as ORPOConfig
     from burnish.methods.orpo import ORPOTrainer as ORPOTrainer
+    from burnish.methods.prm import PRMConfig as PRMConfig
+    from burnish.methods.prm import PRMTrainer as PRMTrainer
     from burnish.methods.reward import RewardConfig as RewardConfig
     from burnish.methods.reward import RewardTrainer as RewardTrainer
     from burnish.methods.sft import SFTConfig as SFTConfig
@@ -49,6 +51,8 @@ EXPORTS = {
     "ModelConfig": "burnish.models.load",
     "ORPOConfig": "burnish.methods.orpo",
     "ORPOTrainer": "burnish.methods.orpo",
+    "PRMConfig": "burnish.methods.prm",
+    "PRMTrainer": "burnish.methods.prm",
     "RewardConfig": "burnish.methods.reward",
     "RewardTrainer": "burnish.methods.reward",
     "SFTConfig": "burnish.methods.sft",

@@ -105,6 +105,13 @@ class Forest:
         """Sum per-token values over the tokens of each branch."""
         return values.new_zeros(self.branches).index_add(0, self.target_branch, values)
 
+    def numbers(self, name: str, like: Tensor) -> Tensor:
+        """A column of lists (scores, labels of steps), one after the other; of dtype and device of `like`."""
+        column = self.columns[name]  # no tensor, where the lists are of different lengths
+        if not isinstance(column, Tensor):
+            column = torch.tensor([number for row in column for number in row], dtype=torch.float64)
+        return column.flatten().to(like)
+
     # What attention reads
 
     attention_calls = 0

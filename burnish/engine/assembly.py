@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
 from burnish.models.certify import certify
+from burnish.models.classification import HEADS
 from burnish.models.forward import inner_model
 from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
 from burnish.models.precision import compute_in, fast_bfloat16
@@ -68,7 +69,7 @@ def build_model(
 ) -> Built:
     """Load the model if it is a name, put the adapter on, and store trained weights in float32."""
     if isinstance(model, str):
-        name, kwargs = model, init_kwargs(args)
+        name, kwargs = model, {**args.head_kwargs(), **init_kwargs(args)}
         if quantization_config is not None:
             kwargs["quantization_config"] = quantization_config
         model = load_model(name, task, trained=peft_config is None, **kwargs)
@@ -134,6 +135,8 @@ def _with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineCo
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
     peft_config = copy.copy(peft_config)
     given, peft_config.task_type = getattr(peft_config, "task_type", None), TASK_TYPES[task]
+    if task == "steps" and peft_config.target_modules == "all-linear" and not peft_config.exclude_modules:
+        peft_config.exclude_modules = list(HEADS)  # trained whole, as peft knows of SEQ_CLS only
     if given not in (None, TASK_TYPES[task]):  # for SEQ_CLS peft trains and saves the head too
         note = f"task_type={given} has no effect: an adapter of this method is of task {TASK_TYPES[task]}"
         args.compat_notes.append(note)

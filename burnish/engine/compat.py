@@ -177,6 +177,14 @@ class BCOTrlOptions(GenerationTrlOptions):
 
 
 @dataclass
+class PRMTrlOptions:
+    """Options of TRL's PRMConfig, as long as it had one."""
+
+    max_prompt_length: int | None = no_effect(512, "max_length bounds a prompt with its steps")
+    max_completion_length: int | None = no_effect(None, "max_length bounds a prompt with its steps")
+
+
+@dataclass
 class ReferenceFreeTrlOptions(GenerationTrlOptions):
     """Options of TRL's ORPOConfig and CPOConfig."""
 

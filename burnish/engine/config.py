@@ -96,6 +96,10 @@ class EngineConfig(TrlOptions, TrainingArguments):
             self.dataloader_pin_memory = False
         self._refuse_what_would_be_ignored()
 
+    def head_kwargs(self) -> dict[str, Any]:
+        """Arguments of `from_pretrained` that say what head the method needs."""
+        return {}
+
     def _check_choices(self) -> None:
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)

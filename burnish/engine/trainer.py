@@ -83,7 +83,7 @@ class Engine(Trainer):
         )
         if model is None:
             raise UserError("no model was given", where="model", fix="pass a model, or the name of one")
-        args = assembly.config_for(self.config_class, args, model)
+        self.args = args = assembly.config_for(self.config_class, args, model)
         built = assembly.build_model(model, self.task, args, peft_config, quantization_config)
         self.adapter_is_fresh = built.adapter_is_fresh
         tokenizer = assembly.build_tokenizer(processing_class, built.name, args)

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.errors import UserError
+from burnish.models.classification import classification_head
 from burnish.models.conditions import coarsest_dtype, comparable, counted, probed
 from burnish.models.forward import Hidden, attach, detach, inner_model
 from burnish.models.head import language_head
@@ -188,7 +189,8 @@ class _Check:
         with counted(attention_layers(self.inner)) as calls:
             rows = [self.inner(document, **no_cache(self.inner)).logits[0] for document in documents]
         if _is_reward_model(self.inner):
-            return self._with_gradients(torch.stack(rows), len(calls) // len(rows))
+            last = [row if row.ndim == 1 else row[-1] for row in rows]  # of one label a token, the last one's
+            return self._with_gradients(torch.stack(last), len(calls) // len(rows))
         _require_causal(
             self.inner, rows, forest.segments[0].length - COMPLETIONS[0], min(0.1, 16 * WORST[self.dtype])
         )
@@ -245,7 +247,7 @@ def _read(model: nn.Module, hidden: Hidden) -> Tensor:
     """float[N, V] logits that predict the trained tokens, or float[B, K] rewards."""
     forest = hidden.forest
     if _is_reward_model(model):
-        return model.score(hidden.states[forest.leaf])  # type: ignore[operator]
+        return classification_head(model)(hidden.states[forest.leaf])  # type: ignore[misc]
     return language_head(model).logits(hidden.states[forest.parent[forest.target]])
 
 
@@ -266,7 +268,7 @@ def _require_scorable(model: Any, inner: Any) -> None:
         )
     if not _is_reward_model(inner):
         language_head(inner)  # says what it cannot read
-    elif not isinstance(getattr(inner, "score", None), nn.Module):
+    elif classification_head(inner) is None:
         raise UserError(
             f"{type(inner).__name__} has no language head and no reward head",
             where="model",

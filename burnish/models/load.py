@@ -1,4 +1,4 @@
-"""Loading a policy or a reward model, with the dtype as a decision.
+"""Loading a policy, a reward model or a process reward model, with the dtype as a decision.
 
 Trained weights are stored in float32 (`precision.py` says why, and what is computed with). A frozen
 base under an adapter stays in the checkpoint's own dtype; the adapter is float32.
@@ -16,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -24,7 +25,7 @@ from transformers import (
 from burnish.errors import UserError, nearest
 from burnish.options import described
 
-Task = Literal["causal", "reward"]
+Task = Literal["causal", "reward", "steps"]
 
 
 @dataclass
@@ -134,8 +135,6 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     adapter = _adapter_config(name)
     stored = torch.float32 if trained and adapter is None else "auto"
     kwargs["dtype"] = stored if dtype in (None, "auto") else dtype
-    if task == "reward":
-        kwargs.setdefault("num_labels", 1)
     base = name if adapter is None else adapter["base_model_name_or_path"]
     if adapter is not None and adapter.get("task_type") not in (None, TASK_TYPES[task]):
         raise UserError(
@@ -143,7 +142,10 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
             where=name,
             fix="merge it into its base first (`merge_and_unload`), and start from the merged model",
         )
-    _check_kind(base, _config_of(base, kwargs), task, kwargs)
+    config = _config_of(base, kwargs)
+    _check_kind(base, config, task, kwargs)
+    if task in NUM_LABELS and not _has_head(config, task):
+        kwargs.setdefault("num_labels", NUM_LABELS[task])
     model = _from_pretrained(_LOADERS[task], base, kwargs)
     if adapter is None:
         return model
@@ -152,8 +154,25 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     return PeftModel.from_pretrained(model, name, is_trainable=True)
 
 
-TASK_TYPES: dict[Task, str] = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS"}
-_LOADERS: dict[Task, Any] = {"causal": AutoModelForCausalLM, "reward": AutoModelForSequenceClassification}
+TASK_TYPES: dict[Task, str] = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS", "steps": "TOKEN_CLS"}
+NUM_LABELS: dict[Task, int] = {"reward": 1, "steps": 2}
+"""How many numbers the head of a new model gives."""
+_LOADERS: dict[Task, Any] = {
+    "causal": AutoModelForCausalLM,
+    "reward": AutoModelForSequenceClassification,
+    "steps": AutoModelForTokenClassification,
+}
+_KINDS: dict[Task, str] = {
+    "causal": "causal language model",
+    "reward": "model with a classification head",
+    "steps": "model with a classification head for every token",
+}
+
+
+def _has_head(config: Any, task: Task) -> bool:
+    """Whether the checkpoint has the head of the task already, with a number of labels of its own."""
+    ending = _LOADERS[task].__name__.removeprefix("AutoModel")
+    return any(name.endswith(ending) for name in config.architectures or ())
 
 
 def _check_kind(name: str, config: Any, task: Task, kwargs: dict[str, Any]) -> None:
@@ -161,9 +180,8 @@ def _check_kind(name: str, config: Any, task: Task, kwargs: dict[str, Any]) -> N
         return
     if kwargs.get("trust_remote_code") and _LOADERS[task].__name__ in getattr(config, "auto_map", {}):
         return
-    kind = {"causal": "causal language model", "reward": "model with a classification head"}[task]
     raise UserError(
-        f"transformers has no {kind} of type '{config.model_type}'",
+        f"transformers has no {_KINDS[task]} of type '{config.model_type}'",
         where=name,
         fix="give a model that generates text from left to right, such as a Llama or Qwen model",
     )

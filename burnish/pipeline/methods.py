@@ -57,8 +57,14 @@ METHODS = {
         Method(
             "reward",
             "Reward",
-            "Train a reward model on pairs of a chosen and a rejected completion.",
+            "Train a reward model on pairs, ranked lists or scores of completions.",
             "AutoModelForSequenceClassification.from_pretrained('{output}') scores a text",
+        ),
+        Method(
+            "prm",
+            "PRM",
+            "Train a process reward model on completions whose steps are labelled, right or wrong.",
+            "AutoModelForTokenClassification.from_pretrained('{output}') judges the steps of a text",
         ),
         Method(
             "dpo",

@@ -62,7 +62,7 @@ def check_continuation(stage: Stage, ready: PreparedStage, earlier: str) -> None
             where=stage.settings["use_peft"].where,
             fix=f"set use_peft: false for '{stage.name}'",
         )
-    if stage.method.name == "reward":
+    if stage.method.name in ("reward", "prm"):
         raise UserError(
             f"the reward model '{stage.name}' cannot start from '{earlier}', which saves an adapter",
             where=stage.settings["model_name_or_path"].where,

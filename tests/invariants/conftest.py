@@ -12,6 +12,10 @@ from tests.conftest import tiny_tokenizer
 
 
 def llama(reward: bool = False, dtype: torch.dtype = torch.float64):
+    return llama_of(LlamaForSequenceClassification if reward else LlamaForCausalLM, dtype)
+
+
+def llama_of(kind, dtype: torch.dtype = torch.float64, num_labels: int = 1):
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=259,
@@ -22,12 +26,11 @@ def llama(reward: bool = False, dtype: torch.dtype = torch.float64):
         num_key_value_heads=2,
         max_position_embeddings=512,
         initializer_range=0.2,
-        num_labels=1,
+        num_labels=num_labels,
         pad_token_id=0,
         eos_token_id=2,
         bos_token_id=None,
     )
-    kind = LlamaForSequenceClassification if reward else LlamaForCausalLM
     model = kind(config)
     for path, module in list(model.named_modules()):
         if isinstance(module, LlamaRMSNorm):  # which computes in float32, whatever the model is in
