@@ -126,7 +126,9 @@ def _spelled(error: UserError, columns: Mapping[str, str]) -> UserError:
     where = error.where
     for name, own in columns.items():
         where = where.replace(f"'{name}'", f"'{own}'")
-    return UserError(error.what, where=where, fix=error.fix, reason=error.reason)
+    first, space, rest = error.reason.partition(" ")  # reasons begin with the column, where they name one
+    reason = columns.get(first, first) + space + rest
+    return UserError(error.what, where=where, fix=error.fix, reason=reason)
 
 
 COMMON = readers.TEMPLATE_COLUMNS

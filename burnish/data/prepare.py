@@ -155,7 +155,7 @@ def _notes(recognition: Recognition | None) -> list[str]:
     if recognition and recognition.family == "language" and "label" in recognition.unused:
         return [
             "the column 'label' is not used: completions that it calls bad are trained like the others; "
-            "filter them out"
+            "use kto, which learns from both, or filter them out"
         ]
     return []
 

@@ -107,7 +107,7 @@ def test_labels_that_sft_does_not_use_are_spoken_of(tmp_path):
     assert said == [
         "prompt and completion, from columns prompt, completion; not used: label",
         "note: the column 'label' is not used: completions that it calls bad are trained like the others; "
-        "filter them out",
+        "use kto, which learns from both, or filter them out",
     ]
 
 

@@ -32,9 +32,9 @@ def clean_row(number: int, chance: random.Random) -> dict[str, Any]:
 COLUMNS = {"prompt": "question", "chosen": "good_answer", "rejected": "bad_answer"}
 
 DEFECTS: dict[str, dict[str, Any]] = {
-    "rejected is null or missing": {"bad_answer": None},
-    "chosen should be a string or a list of messages, found a number": {"good_answer": 7},
-    "chosen should be a string or a list of messages, found a list": {"good_answer": ["Seven."]},
+    "bad_answer is null or missing": {"bad_answer": None},
+    "good_answer should be a string or a list of messages, found a number": {"good_answer": 7},
+    "good_answer should be a string or a list of messages, found a list": {"good_answer": ["Seven."]},
     "empty completion": {"good_answer": " "},
     "blank turn": {"question": " \n\t"},
     "HTML entities": {"question": "Salt &amp; pepper, or what else is on the table?"},

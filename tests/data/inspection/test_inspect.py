@@ -65,8 +65,8 @@ def test_a_users_own_file():
 
 
 KINDS = {
-    "bad_answer_null": "rejected is null or missing",
-    "missing_bad_answer_key": "rejected is null or missing",
+    "bad_answer_null": "bad_answer is null or missing",
+    "missing_bad_answer_key": "bad_answer is null or missing",
     "good_answer_empty": "empty completion",
     "whitespace_only_question": "blank turn",
     "good_equals_bad": "chosen equals rejected",
