@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from burnish.errors import UserError as UserError
+    from burnish.evaluation.reward_model import RewardModel as RewardModel
     from burnish.methods.bco import BCOConfig as BCOConfig
     from burnish.methods.bco import BCOTrainer as BCOTrainer
     from burnish.methods.cpo import CPOConfig as CPOConfig
@@ -54,6 +55,7 @@ EXPORTS = {
     "PRMConfig": "burnish.methods.prm",
     "PRMTrainer": "burnish.methods.prm",
     "RewardConfig": "burnish.methods.reward",
+    "RewardModel": "burnish.evaluation.reward_model",
     "RewardTrainer": "burnish.methods.reward",
     "SFTConfig": "burnish.methods.sft",
     "SFTTrainer": "burnish.methods.sft",

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "losses": {"data", "losses", "losses.output"},
     "models": {"data", "models", "losses.output"},
     "rollout": {"data", "models", "rollout"},
+    "evaluation": {"pages", "data", "models", "losses.output", "evaluation"},
     "engine": {"data", "models", "losses.output", "engine"},
     "methods": {"data", "models", "losses", "losses.output", "engine", "rollout"},
     "demo": {"data", "models", "losses", "losses.output", "engine", "rollout", "methods", "pipeline", "demo"},
@@ -34,6 +35,7 @@ MAY_IMPORT = {
         "methods",
         "pipeline",
         "demo",
+        "evaluation",
         "cli",
     },
 }

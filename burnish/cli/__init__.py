@@ -127,6 +127,64 @@ def inspect(
     raise typer.Exit(code)
 
 
+@app.command("evaluate-reward")
+def evaluate_reward(
+    model: Annotated[str, typer.Argument(help="A reward model: a folder or a hub id; adapters too.")],
+    data: Annotated[str, typer.Argument(help="A file, a folder, a pattern, a hub id; DATA#500 samples 500.")],
+    columns: Annotated[str | None, _flag("columns", "Your names: prompt=question,chosen=good.")] = None,
+    row_function: Annotated[
+        str | None, _flag("row_function", "module:function that makes a row of a known format.")
+    ] = None,
+    split: Annotated[str, _flag("split", "Split of a folder or a hub dataset.")] = "train",
+    subset_column: Annotated[str, _flag("subset_column", "The column to group rows by.")] = "subset",
+    as_chats: Annotated[
+        bool, _flag("as_chats", "Take plain texts for a chat: the prompt a user's turn.")
+    ] = False,
+    max_length: Annotated[
+        int, _flag("max_length", "Longest prompt with a completion; 0: the model's limit.", min=0)
+    ] = 0,
+    truncation_mode: Annotated[
+        str, _flag("truncation_mode", "What a longer row does: drop (counted), or error.")
+    ] = "drop",
+    on_bad_row: Annotated[
+        str, _flag("on_bad_row", "What a row that cannot be read does: stop, or skip (counted).")
+    ] = "stop",
+    dtype: Annotated[str, _flag("dtype", "Of the weights; auto: as they are stored.")] = "auto",
+    tokens_per_forward: Annotated[
+        int, _flag("tokens_per_forward", "Bounds memory, changes nothing else; 0: by device.", min=0)
+    ] = 0,
+    as_json: Annotated[bool, _flag("json", "Print everything as JSON, and nothing else.")] = False,
+    html: Annotated[str | None, _flag("html", "Write one self-contained page.")] = None,
+    fail_under: Annotated[
+        float | None, _flag("fail_under", "Exit with 1 where the accuracy is lower: 0.7.")
+    ] = None,
+) -> None:
+    """Measure a reward model on known preferences: accuracy, calibration, length bias, best of n."""
+    from burnish.cli.evaluate_reward import Request
+    from burnish.cli.evaluate_reward import run as run_evaluation
+
+    code = run_evaluation(
+        Request(
+            model,
+            data,
+            columns=columns,
+            row_function=row_function,
+            split=split,
+            subset_column=subset_column,
+            as_chats=as_chats,
+            max_length=max_length,
+            truncation_mode=truncation_mode,
+            on_bad_row=on_bad_row,
+            dtype=dtype,
+            tokens_per_forward=tokens_per_forward,
+            as_json=as_json,
+            html=html,
+            fail_under=fail_under,
+        )
+    )
+    raise typer.Exit(code)
+
+
 @app.command()
 def env() -> None:
     """Print the versions and the machine, for reports and questions."""

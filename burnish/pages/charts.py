@@ -1,4 +1,4 @@
-"""Charts as inline SVG: histograms and divided bars.
+"""Charts as inline SVG: histograms, divided bars, curves, and shares with their intervals.
 
 The style sheet has the colors, by class, so that a chart follows the light or dark page. A chart is an
 image with a name (`role="img"`, `aria-label`) that says in words what it shows; the numbers themselves
@@ -17,6 +17,7 @@ from markupsafe import Markup
 WIDTH, HEIGHT = 360, 170  # of a histogram, in its own units: about one pixel each on a phone
 TOP, BOTTOM = 22, 42  # room for the line's label above the columns; for the quantiles and ticks below
 PLOT = HEIGHT - TOP - BOTTOM
+FRAME, LEFT, RIGHT, ABOVE, BELOW = 230, 44, 14, 10, 26  # of curves: height, and the room around the plot
 TICKS = 5
 LEAST_PART = 0.012  # of a divided bar: about four pixels on a phone
 LETTER = 6.6  # about the width of one, at the size the style gives to labels
@@ -76,6 +77,66 @@ def divided(parts: Sequence[Part], name: str) -> Markup:
         shapes.append(_rectangle(part.kind, x, 0, width, 10, part.name))
         x += width
     return _image("divided", (1000, 10), name, shapes, stretch=True)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points joined by a line, each with a range if there are any. `kind` is a class of the style sheet."""
+
+    name: str
+    kind: str
+    points: Sequence[tuple[float, float]]
+    ranges: Sequence[tuple[float, float]] = ()
+
+
+Ticks = Sequence[tuple[float, str]]
+"""Values on an axis, the first and the last being its ends, with what is written there."""
+
+
+def curves(lines: Sequence[Curve], name: str, across: Ticks, up: Ticks, diagonal: bool = False) -> Markup:
+    """Curves in one frame; `diagonal` adds the line from corner to corner."""
+    x = _Axis(across[0][0], across[-1][0], LEFT, WIDTH - RIGHT)
+    y = _Axis(up[0][0], up[-1][0], FRAME - BELOW, ABOVE)
+    parts = [_line("axis", LEFT, y(value), WIDTH - RIGHT, y(value)) for value, _ in up]
+    parts += [_text(LEFT - 6, round(y(value) + 4), "end", label) for value, label in up]
+    parts += [_text(x(value), FRAME - 6, "middle", label) for value, label in across]
+    if diagonal:
+        parts.append(_line("limit", x(across[0][0]), y(up[0][0]), x(across[-1][0]), y(up[-1][0])))
+    for curve in lines:
+        at = [(x(a), y(b)) for a, b in curve.points]
+        parts += [_line(f"{curve.kind} joint", *a, *b) for a, b in pairwise(at)]
+        for (left, _), (low, high) in zip(at, curve.ranges, strict=False):
+            parts.append(_line("whisker", left, y(low), left, y(high)))
+        parts += [_circle(curve.kind, a, b, curve.name) for a, b in at]
+    return _image("curves", (WIDTH, FRAME), name, parts)
+
+
+def interval(value: float, low: float, high: float, mark: float = 0.5) -> Markup:
+    """A share of 1 with its interval, on a line from 0 to 1 with a stroke at `mark`.
+
+    Made to stand beside its numbers, so it has no name of its own.
+    """
+    parts = [
+        _line("axis", 0, 5, 100, 5),
+        _line("median", 100 * mark, 1, 100 * mark, 9),
+        _line("whisker", 100 * low, 5, 100 * high, 5),
+        _rectangle("kept", min(max(100 * value - 1.25, 0), 97.5), 1, 2.5, 8, "share"),
+    ]
+    return _image("interval", (100, 10), "", parts, stretch=True)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """From values to places, linearly."""
+
+    start: float
+    stop: float
+    at_start: float
+    at_stop: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.start) / ((self.stop - self.start) or 1)
+        return self.at_start + min(max(share, 0.0), 1.0) * (self.at_stop - self.at_start)
 
 
 class Scale:
@@ -139,9 +200,11 @@ def _limit(x: float, limit: int) -> list[Markup]:
 def _image(
     kind: str, size: tuple[int, int], name: str, parts: Sequence[Markup], stretch: bool = False
 ) -> Markup:
+    """Without a name it is nothing but decoration."""
     ratio = Markup(' preserveAspectRatio="none"') if stretch else Markup("")
-    return Markup('<svg class="{}" viewBox="0 0 {} {}"{} role="img" aria-label="{}">{}</svg>').format(
-        kind, *size, ratio, name, Markup("").join(parts)
+    role = Markup('role="img" aria-label="{}"').format(name) if name else Markup('aria-hidden="true"')
+    return Markup('<svg class="{}" viewBox="0 0 {} {}"{} {}>{}</svg>').format(
+        kind, *size, ratio, role, Markup("").join(parts)
     )
 
 
@@ -149,6 +212,12 @@ def _rectangle(kind: str, x: float, y: float, width: float, height: float, name:
     return Markup(
         '<rect class="{}" data-shape="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
     ).format(kind, name, x, y, width, height)
+
+
+def _circle(kind: str, x: float, y: float, name: str) -> Markup:
+    return Markup('<circle class="{}" data-shape="{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
+        kind, name, x, y
+    )
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
