@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from datasets import Dataset
@@ -12,7 +13,9 @@ from burnish.engine.moving import MovingReference
 from burnish.engine.precompute import with_reference_scores
 from burnish.engine.trainer import Engine
 from burnish.errors import UserError
-from burnish.models.reference import Reference, frozen_copy
+from burnish.models.forward import inner_model
+from burnish.models.precision import cast_frozen
+from burnish.models.reference import Reference
 from burnish.models.score import score
 
 
@@ -38,8 +41,9 @@ class ReferenceEngine(Engine):
                     where="ref_model",
                     fix="pass the starting model as ref_model, or train an adapter (use_peft)",
                 )
-            copied = self.also(frozen_copy(self.model, self.compute_dtype))
+            copied = self.also(copy.deepcopy(self.model))
             assert copied is not None
+            cast_frozen(inner_model(copied), self.compute_dtype)  # after `also`, whose checks want one dtype
             self.reference = Reference("frozen copy", copied, weights=dict(copied.named_parameters()))
         else:
             self.reference = Reference.of(

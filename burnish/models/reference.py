@@ -14,7 +14,6 @@ The first two score the very forest that the policy scores, so the first step ha
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -26,8 +25,6 @@ from torch import Tensor, nn
 
 from burnish.data.forest import Forest
 from burnish.errors import UserError
-from burnish.models.forward import inner_model
-from burnish.models.precision import cast_frozen
 from burnish.models.score import score
 
 COLUMN = "reference_logprob"
@@ -69,7 +66,7 @@ class Reference:
             given.eval().requires_grad_(False)
             return Reference("given", given, weights=dict(given.named_parameters()))
         if not hasattr(policy, "disable_adapter"):
-            assert not moves, "full fine-tuning has no weights but the policy's: pass a `frozen_copy`"
+            assert not moves, "full fine-tuning has no weights but the policy's: give a copy"
             return Reference("precomputed", None)
         if fresh_adapter and not moves:
             return Reference("adapter off", None, policy.disable_adapter)
@@ -146,13 +143,6 @@ class Reference:
             )
         for name, weight in load_file(file).items():
             self.weights[name].copy_(weight)
-
-
-def frozen_copy(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
-    """A copy of a model, its weights in the dtype that is computed in, as far as they are cast for that."""
-    copied = copy.deepcopy(model).requires_grad_(False)
-    cast_frozen(inner_model(copied), dtype)
-    return copied
 
 
 @contextmanager

@@ -137,6 +137,16 @@ def test_whole_weights_or_an_adapter_with_the_kept_reference(method, tiny_model_
     assert abs(logs_of(adapter, "rewards/margins")[-1]) > 1e-3
 
 
+def test_the_kept_reference_computes_in_bfloat16_as_the_policy_does(tiny_model_dir, tmp_path):
+    trainer = trainer_of("kto", tiny_model_dir, tmp_path, bf16=True)
+    trainer.train()
+    kept = {name: weight.dtype for name, weight in trainer.reference.model.named_parameters()}
+    assert kept.pop("model.embed_tokens.weight") == torch.float32
+    assert set(kept.values()) == {torch.bfloat16}
+    assert logs_of(trainer, "rewards/chosen")[0] == pytest.approx(0, abs=1e-3)
+    assert abs(logs_of(trainer, "rewards/chosen")[-1]) > 1e-2
+
+
 def test_the_mean_reward_goes_on_where_a_checkpoint_left_it(tiny_model_dir, tmp_path):
     whole = trainer_of("bco", tiny_model_dir, tmp_path / "a", save_strategy="steps", save_steps=2)
     whole.train()
