@@ -140,6 +140,11 @@ class Engine(Trainer):
         """Options of the data preparation that differ from the shared ones."""
         return {}
 
+    @classmethod
+    def reads(cls, args: EngineConfig) -> Any:
+        """What reads a row, where it depends on the options."""
+        return cls.read_row
+
     def completed(self, dataset: Any) -> Any:
         """Prepared rows with the columns that only the model can add."""
         return dataset
@@ -160,7 +165,7 @@ class Engine(Trainer):
     # Data
 
     def reader(self) -> Any:
-        return type(self).read_row
+        return self.reads(self.args)
 
     def _prepared(self, dataset: Any, tokenizer: Any, args: Any, name: str) -> Any:
         if dataset is None:

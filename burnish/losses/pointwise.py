@@ -30,8 +30,8 @@ def ordinal(reward: Tensor, score: Tensor, ordinal_levels: Sequence[float] = (0.
     """Σ_k log(1 + exp(∓(reward - θ_k))), with - where score > θ_k, else +; θ_k lie between the levels.
 
     Ordinal regression, the all-threshold loss of Rennie and Srebro, Loss Functions for Preference Levels,
-    2005, with thresholds halfway between neighbouring levels: a reward is on the scale of the scores, and
-    what is two levels off costs more than what is one off.
+    2005, with thresholds halfway between neighbouring levels: the level nearest to a reward is what it says
+    (of the first and the last one it may be far beyond), and two levels off cost more than one.
     """
     thresholds = _thresholds(ordinal_levels, reward)
     side = torch.where(score[..., None] > thresholds, 1.0, -1.0).to(reward)
@@ -44,17 +44,21 @@ POINTWISE_LOSSES = {"regression": regression, "ordinal": ordinal}
 def pointwise_metrics(
     reward: Tensor, score: Tensor, attributes: Sequence[str], levels: Sequence[float] | None = None
 ) -> dict[str, Metric]:
-    """The mean distance of reward and score, for each attribute too; how often the nearest level is right."""
+    """The mean distance of reward and score, for each attribute too.
+
+    Of ordinal scores, what a reward says is the nearest level; and how often that is right.
+    """
     reward = reward.detach()
+    if levels:
+        said = torch.bucketize(reward, _thresholds(levels, reward))
+        reward = torch.as_tensor(levels, dtype=reward.dtype, device=reward.device)[said]
     distance = (reward - score).abs()
     metrics: dict[str, Metric] = {"mean_absolute_error": Mean.of(distance)}
     if len(attributes) > 1:
         each = zip(attributes, distance.unbind(1), strict=True)
         metrics |= {f"mean_absolute_error/{name}": Mean.of(values) for name, values in each}
     if levels:
-        thresholds = _thresholds(levels, reward)
-        hits = torch.bucketize(reward, thresholds) == torch.bucketize(score, thresholds)
-        metrics["accuracy"] = Mean.of(hits.to(reward))
+        metrics["accuracy"] = Mean.of((reward == score).to(reward))
     return metrics
 
 

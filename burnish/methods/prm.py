@@ -53,8 +53,9 @@ class PRMTrainer(Engine):
     task = "steps"
     read_row = STEPWISE
 
-    def reader(self) -> Family:
-        separator, last_only = self.args.step_separator, self.args.train_on_last_step_only
+    @classmethod
+    def reads(cls, args: PRMConfig) -> Family:
+        separator, last_only = args.step_separator, args.train_on_last_step_only
         return (
             steps_ending_in(separator, last_only) if (separator, last_only) != (STEP_END, False) else STEPWISE
         )

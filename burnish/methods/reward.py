@@ -120,8 +120,8 @@ class RewardTrainer(Engine):
     task = "reward"
     read_row = PREFERENCE
 
-    def reader(self) -> Family:
-        args = self.args
+    @classmethod
+    def reads(cls, args: RewardConfig) -> Family:
         if args.loss_type in RANKING_LOSSES:
             return RANKED
         if args.loss_type in POINTWISE_LOSSES:

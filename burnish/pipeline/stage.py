@@ -122,13 +122,13 @@ class Stage:
         except UserError as error:
             raise self._located(error, key) from None
         for source in sources:
-            check_first(source, self.method.trainer_class().read_row, self._options(config))
+            check_first(source, self.method.trainer_class().reads(config), self._options(config))
         return sources
 
     def _held_out(self, sources: list, size: float, config: Any) -> tuple[list, list]:
         from burnish.data.holdout import hold_out
 
-        read_row = self.method.trainer_class().read_row
+        read_row = self.method.trainer_class().reads(config)
         try:
             return hold_out(sources, size, read_row, self._options(config), config.seed)
         except UserError as error:

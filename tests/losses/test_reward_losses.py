@@ -211,14 +211,24 @@ def test_the_least_ordinal_loss_lies_between_the_thresholds_of_the_score():
 
 
 def test_pointwise_metrics():
-    found = pointwise_metrics(double(REWARD), double(SCORE), ["help", "truth"], LEVELS)
+    found = pointwise_metrics(double(REWARD), double(SCORE), ["help", "truth"])
     values = {name: float(metric.value()) for name, metric in found.items()}
     assert values == pytest.approx(
         {
             "mean_absolute_error": (0.5 + 0.8 + 1 + 0.4 + 1.5 + 2) / 6,
             "mean_absolute_error/help": 3 / 3,
             "mean_absolute_error/truth": 3.2 / 3,
-            "accuracy": 4 / 6,  # 0.5 is no more than the threshold between 0 and 1
+        }
+    )
+    found = pointwise_metrics(double(REWARD), double(SCORE), ["help", "truth"], LEVELS)
+    values = {name: float(metric.value()) for name, metric in found.items()}
+    # They say 0 and 4, 0 and 1, 2 and 0, where the scores are 0 and 4, 0 and 1, 4 and 2.
+    assert values == pytest.approx(
+        {
+            "mean_absolute_error": 4 / 6,
+            "mean_absolute_error/help": 2 / 3,
+            "mean_absolute_error/truth": 2 / 3,
+            "accuracy": 4 / 6,
         }
     )
 
