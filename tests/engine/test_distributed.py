@@ -11,16 +11,22 @@ import torch
 
 WORKER = """
 import sys, torch
-from burnish import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from burnish import BCOConfig, BCOTrainer, DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+from burnish import ORPOConfig, ORPOTrainer, SFTConfig, SFTTrainer
 from tests.conftest import tiny_tokenizer
-from tests.invariants.conftest import documents, llama, pairs
+from tests.invariants.conftest import documents, judged, llama, pairs
+from tests.invariants.test_steps import reference_of
 
 method, batch, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 methods = {
     "sft": (SFTTrainer, SFTConfig, documents(7), {}),
     "dpo": (DPOTrainer, DPOConfig, pairs(8), {}),
     "aot": (DPOTrainer, DPOConfig, pairs(8), {"loss_type": ["aot", "sft"], "loss_weights": [1.0, 0.5]}),
+    "kto": (KTOTrainer, KTOConfig, judged(), {}),
+    "bco": (BCOTrainer, BCOConfig, judged(), {}),
+    "orpo": (ORPOTrainer, ORPOConfig, pairs(8), {}),
 }
+more = {"ref_model": reference_of(torch.float64)} if method in ("kto", "bco") else {}
 kind, config, rows, options = methods[method]
 model = llama()
 args = config(
@@ -30,7 +36,7 @@ args = config(
     tokens_per_forward=30, ddp_find_unused_parameters=False, **options,
 )
 trainer = kind(model, args=args, train_dataset=rows.select(range(len(rows) // 2 * 2)), eval_dataset=rows,
-               processing_class=tiny_tokenizer())
+               processing_class=tiny_tokenizer(), **more)
 trainer.train()
 metrics = trainer.evaluate()
 if trainer.is_world_process_zero():
@@ -54,7 +60,9 @@ def run(method, processes, batch, folder):
     return torch.load(folder / "result.pt")
 
 
-@pytest.mark.parametrize(("method", "rows"), [("sft", 6), ("dpo", 8), ("aot", 8)])
+@pytest.mark.parametrize(
+    ("method", "rows"), [("sft", 6), ("dpo", 8), ("aot", 8), ("kto", 8), ("bco", 8), ("orpo", 8)]
+)
 def test_two_processes_take_the_step_of_one(method, rows, tmp_path):
     one, numbers = run(method, 1, rows, tmp_path / "one")
     two, other_numbers = run(method, 2, rows // 2, tmp_path / "two")
