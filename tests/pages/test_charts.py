@@ -7,7 +7,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from burnish.pages.charts import PLOT, TOP, WIDTH, Part, Scale, Spread, divided, histogram
+from burnish.pages.charts import (
+    PLOT,
+    TOP,
+    WIDTH,
+    Curve,
+    Part,
+    Scale,
+    Spread,
+    curves,
+    divided,
+    histogram,
+    interval,
+)
 
 BINS = [(0, 10, 4), (10, 20, 8), (20, 40, 0), (40, 80, 2)]
 SPREAD = Spread(low=5, lower=10, middle=15, upper=20, high=60)
@@ -101,3 +113,39 @@ def test_an_empty_bar_is_empty():
 def test_charts_are_images_with_an_escaped_name():
     for svg in (histogram(BINS, 'a "<b>"'), divided([Part("x", 1, "kept")], 'a "<b>"')):
         assert re.match(r'<svg [^>]*role="img" aria-label="a &#34;&lt;b&gt;&#34;"', svg)
+
+
+def test_points_of_a_curve_are_where_their_values_are():
+    across, up = [(0.0, "0"), (1.0, "1")], [(0.0, "none"), (0.5, "half"), (1.0, "all")]
+    curve = Curve("model", "kept", [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)], [(0.0, 0.5), (0.5, 1.0), (1.0, 1.0)])
+    svg = curves([curve], "a curve", across, up, diagonal=True)
+    points = [(float(p["cx"]), float(p["cy"])) for p in shapes(svg, "circle")]
+    lines = [[float(line[key]) for key in ("x1", "y1", "x2", "y2")] for line in shapes(svg, "line", "axis")]
+    assert points[0] == (lines[0][0], lines[0][1]) and points[2] == (lines[2][2], lines[2][1])
+    assert points[1] == ((points[0][0] + points[2][0]) / 2, lines[1][1])
+    ranges = [(float(each["y1"]), float(each["y2"])) for each in shapes(svg, "line", "whisker")]
+    assert ranges == [(lines[0][1], lines[1][1]), (lines[1][1], lines[2][1]), (lines[2][1], lines[2][1])]
+    (diagonal,) = shapes(svg, "line", "limit")
+    assert (float(diagonal["x1"]), float(diagonal["y1"])) == points[0]
+
+
+def test_what_lies_outside_of_the_frame_stays_at_its_edge():
+    ends = [(0.0, "0"), (1.0, "1")]
+    inside, outside = (
+        shapes(curves([Curve("x", "kept", points)], "a curve", ends, ends), "circle")
+        for points in ([(0.0, 1.0)], [(-3.0, 7.0)])
+    )
+    assert inside == outside
+
+
+def test_an_interval_stands_between_0_and_100():
+    svg = interval(0.5, 0.25, 0.75, mark=0.4)
+    (share,), (whisker,), (mark,) = (
+        shapes(svg, kind="kept"),
+        shapes(svg, "line", "whisker"),
+        shapes(svg, "line", "median"),
+    )
+    assert float(share["x"]) + float(share["width"]) / 2 == pytest.approx(50, abs=0.06)
+    assert (float(whisker["x1"]), float(whisker["x2"]), float(mark["x1"])) == (25, 75, 40)
+    assert 'aria-hidden="true"' in svg and "role" not in svg
+    assert float(shapes(interval(1.0, 0.9, 1.0), kind="kept")[0]["x"]) == 97.5
