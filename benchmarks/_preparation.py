@@ -79,10 +79,10 @@ def timed(result: Result, prepare: Callable[[], Any]) -> Any:
 def prepare_here(spec: Spec, result: Result) -> Any:
     from transformers import AutoTokenizer
 
-    from burnish.data import formats
-    from burnish.data.options import PreparationOptions
-    from burnish.data.prepare import prepare
-    from burnish.data.source import load_source
+    from burnish.data.preparation.options import PreparationOptions
+    from burnish.data.preparation.prepare import prepare
+    from burnish.data.reading import formats
+    from burnish.data.sources.source import load_source
 
     tokenizer = AutoTokenizer.from_pretrained(spec.model)
     family = getattr(formats, FAMILIES[spec.method])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from burnish.data.jsonl import rows_of
+from burnish.data.sources.jsonl import rows_of
 from burnish.demo.task import Rows, make_rows
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

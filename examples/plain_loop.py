@@ -14,11 +14,11 @@ import torch
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.formats import PREFERENCE
-from burnish.data.options import PreparationOptions
 from burnish.data.packing import micro_batches
-from burnish.data.prepare import prepare
-from burnish.data.source import load_source
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.reading.formats import PREFERENCE
+from burnish.data.sources.source import load_source
 from burnish.losses.margin import sigmoid
 from burnish.losses.output import Mean
 from burnish.losses.preference import PairScores
@@ -57,7 +57,8 @@ def main(
             pair = PairScores.of(
                 policy, torch.cat([reference[e.row] for e in micro_batch]), forest.trained_per_branch
             )
-            loss = Mean.of(sigmoid(0.1 * pair.margin)).total / batch  # a sum, divided once by the step's count
+            # a sum, divided once by the step's count
+            loss = Mean.of(sigmoid(0.1 * pair.margin)).total / batch
             loss.backward()
             total += loss.item()
         optimizer.step()

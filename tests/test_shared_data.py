@@ -13,10 +13,10 @@ import datasets
 import pytest
 
 from burnish import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
-from burnish.data.formats import family_of
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.reading.formats import family_of
+from burnish.data.sources.source import load_rows
 from tests.conftest import save_tiny_model, tiny_tokenizer
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

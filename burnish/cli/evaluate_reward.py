@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 from tqdm.auto import tqdm
 
-from burnish.data.options import PreparationOptions
-from burnish.data.rows import parse_columns
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.sources.rows import parse_columns
+from burnish.data.sources.source import load_rows
 from burnish.errors import UserError
 from burnish.evaluation.report import RewardReport, evaluate
 from burnish.evaluation.reward_model import RewardModel

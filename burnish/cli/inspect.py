@@ -12,15 +12,15 @@ from typing import Any
 
 from rich.console import Console
 
-from burnish.data.formats import LANGUAGE, PREFERENCE, Family
 from burnish.data.inspection.fix import Copy, write_copy
 from burnish.data.inspection.inspect import Rows, inspect, reader_of
 from burnish.data.inspection.inspection import Inspection
 from burnish.data.inspection.text import show
 from burnish.data.inspection.thresholds import Threshold, parse_thresholds
-from burnish.data.options import PreparationOptions
-from burnish.data.rows import Source, parse_columns
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.formats import LANGUAGE, PREFERENCE, Family
+from burnish.data.sources.rows import Source, parse_columns
+from burnish.data.sources.source import load_rows
 from burnish.errors import UserError, nearest
 
 READS: Mapping[str, Family] = {"sft": LANGUAGE, "reward": PREFERENCE, "dpo": PREFERENCE}

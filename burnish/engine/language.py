@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from burnish.data.example import Example, TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.formats import LANGUAGE
 from burnish.data.packing import PackedRows
-from burnish.data.readers import plain_text
+from burnish.data.reading.formats import LANGUAGE
+from burnish.data.reading.readers import plain_text
 from burnish.engine.config import EngineConfig
 from burnish.engine.plan import Plan
 from burnish.engine.trainer import Engine

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from burnish.data.preview import preview
-from burnish.data.stream import SHUFFLED, PreparedStream
+from burnish.data.preparation.stream import SHUFFLED, PreparedStream
+from burnish.data.text.preview import preview
 from burnish.engine.rows import first_example
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.stream import PreparedStream
+from burnish.data.preparation.stream import PreparedStream
 from burnish.errors import UserError
 from burnish.models.reference import COLUMN, Reference
 from burnish.paths import cache_folder

@@ -12,13 +12,13 @@ from typing import Any
 from datasets import Dataset, IterableDataset, IterableDatasetDict
 
 from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
-from burnish.data.mixture import Entry, load_mixture, mixed
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.report import PreparationReport
-from burnish.data.rows import RowStream, Source, parse_columns
-from burnish.data.source import load_rows, load_stream
-from burnish.data.stream import PreparedStream
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.preparation.report import PreparationReport
+from burnish.data.preparation.stream import PreparedStream
+from burnish.data.sources.mixture import Entry, load_mixture, mixed
+from burnish.data.sources.rows import RowStream, Source, parse_columns
+from burnish.data.sources.source import load_rows, load_stream
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError
 

@@ -30,8 +30,8 @@ from transformers.trainer_utils import EvalLoopOutput
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.packing import consecutive, micro_batches
-from burnish.data.report import PreparationReport
-from burnish.data.stream import PreparedStream
+from burnish.data.preparation.report import PreparationReport
+from burnish.data.preparation.stream import PreparedStream
 from burnish.engine import assembly, rows
 from burnish.engine.compat import check_arguments
 from burnish.engine.config import EngineConfig

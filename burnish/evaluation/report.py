@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from burnish.data.example import TokenizedExample
-from burnish.data.graded import GRADED, GRADES, chats
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.report import PreparationReport
-from burnish.data.rows import Source
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.preparation.report import PreparationReport
+from burnish.data.reading.graded import GRADED, GRADES, chats
+from burnish.data.sources.rows import Source
 from burnish.errors import UserError
 from burnish.evaluation import statistics
 from burnish.evaluation.reward_model import RewardModel

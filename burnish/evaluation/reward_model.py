@@ -20,16 +20,15 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from burnish.data.example import Example, Text, TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.graded import as_chat, as_turns
-from burnish.data.options import PreparationOptions
 from burnish.data.packing import micro_batches
-from burnish.data.readers import TEMPLATE_COLUMNS
-from burnish.data.tokenize import tokenize
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.graded import as_chat, as_turns
+from burnish.data.reading.readers import TEMPLATE_COLUMNS
+from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
 from burnish.models.certify import Certificate, certify
 from burnish.models.forward import inner_model
 from burnish.models.load import TASK_TYPES, load_model, load_tokenizer
-from burnish.models.precision import compute_in
 from burnish.models.reference import evaluating
 from burnish.models.score import leaf_rewards
 
@@ -70,9 +69,6 @@ class RewardModel:
         self.device = next(model.parameters()).device
         self.tokens_per_forward = tokens_per_forward or TOKENS.get(self.device.type, TOKENS_OF_ACCELERATORS)
         self.certificate: Certificate = certify(model, max_length=self.max_length)
-        halves = {p.dtype for p in model.parameters()} & {torch.bfloat16, torch.float16}
-        if halves:  # an adapter and its head are float32 above such a base
-            compute_in(inner_model(model), halves.pop())
 
     @classmethod
     def load(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.formats import JUDGED
+from burnish.data.reading.formats import JUDGED
 from burnish.engine.compat import BCOTrlOptions
 from burnish.engine.moving import ReferenceConfig
 from burnish.engine.referenced import ReferenceEngine, labels_of

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.formats import PREFERENCE
+from burnish.data.reading.formats import PREFERENCE
 from burnish.engine.compat import DPOTrlOptions
 from burnish.engine.moving import ReferenceConfig
 from burnish.engine.referenced import ReferenceEngine

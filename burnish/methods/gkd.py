@@ -17,7 +17,7 @@ from torch import nn
 
 from burnish.data.example import Example
 from burnish.data.forest import Forest
-from burnish.data.formats import LANGUAGE
+from burnish.data.reading.formats import LANGUAGE
 from burnish.engine.compat import GKDTrlOptions
 from burnish.engine.language import LanguageConfig, LanguageEngine, token_metrics
 from burnish.engine.plan import Plan

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.formats import JUDGED
 from burnish.data.mismatch import mismatched, side_by_side
+from burnish.data.reading.formats import JUDGED
 from burnish.engine.assembly import logger
 from burnish.engine.compat import KTOTrlOptions
 from burnish.engine.moving import ReferenceConfig

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.formats import STEPWISE, Family
-from burnish.data.readers import STEP_END
-from burnish.data.variants import steps_ending_in
+from burnish.data.reading.formats import STEPWISE, Family
+from burnish.data.reading.readers import STEP_END
+from burnish.data.reading.variants import steps_ending_in
 from burnish.engine.compat import PRMTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.trainer import Engine

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from burnish.data.forest import Forest
-from burnish.data.formats import PREFERENCE, RANKED, Family, scored_by
-from burnish.data.variants import WITH_MARGIN, WITH_PROBABILITY
+from burnish.data.reading.formats import PREFERENCE, RANKED, Family, scored_by
+from burnish.data.reading.variants import WITH_MARGIN, WITH_PROBABILITY
 from burnish.engine.config import EngineConfig
 from burnish.engine.sides import first_is_better
 from burnish.engine.trainer import Engine

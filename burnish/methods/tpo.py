@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.formats import TRIPLE
+from burnish.data.reading.formats import TRIPLE
 from burnish.engine.compat import TPOTrlOptions
 from burnish.engine.config import EngineConfig
 from burnish.engine.sides import column_metrics, first_is_better

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from burnish.data.mixture import Entry
+from burnish.data.sources.mixture import Entry
 from burnish.engine.compat import apply_compat, refused
 from burnish.errors import UserError
 from burnish.options import described

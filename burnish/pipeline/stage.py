@@ -102,7 +102,7 @@ class Stage:
         return train, self._sources(key, script.sources, script.dataset_test_split, script, config)
 
     def _streams(self, key: str, script: Any) -> list:
-        from burnish.data.mixture import load_streams
+        from burnish.data.sources.mixture import load_streams
 
         try:
             split, config = script.dataset_train_split, script.dataset_config
@@ -114,8 +114,8 @@ class Stage:
         self, key: str, entries: Callable[[], list], split: str, script: Any, config: Any
     ) -> list[Any]:
         """The rows that a setting names, a source each; the first of each must be of a known format."""
-        from burnish.data.mixture import load_mixture
-        from burnish.data.rows import check_first
+        from burnish.data.sources.mixture import load_mixture
+        from burnish.data.sources.rows import check_first
 
         try:
             sources = load_mixture(entries(), split=split, config=script.dataset_config, seed=config.seed)
@@ -126,7 +126,7 @@ class Stage:
         return sources
 
     def _held_out(self, sources: list, size: float, config: Any) -> tuple[list, list]:
-        from burnish.data.holdout import hold_out
+        from burnish.data.sources.holdout import hold_out
 
         read_row = self.method.trainer_class().reads(config)
         try:

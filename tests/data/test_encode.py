@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data import encode as encode_module
-from burnish.data.encode import encode
+from burnish.data.text import encode as encode_module
+from burnish.data.text.encode import encode
 from tests.data import chats
 from tests.data.chats import byte_tokenizer
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data import formats
 from burnish.data.example import Example, TokenizedExample
-from burnish.data.formats import (
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading import formats
+from burnish.data.reading.formats import (
     FAMILIES,
     LANGUAGE,
     PREFERENCE,
@@ -27,9 +28,8 @@ from burnish.data.formats import (
     family_of,
     scored_by,
 )
-from burnish.data.options import PreparationOptions
-from burnish.data.rows import RowReader
-from burnish.data.variants import WITH_PROBABILITY
+from burnish.data.reading.variants import WITH_PROBABILITY
+from burnish.data.sources.rows import RowReader
 from burnish.errors import UserError
 from tests.data.chats import assistant, system, user
 

@@ -11,11 +11,11 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data.formats import LANGUAGE, PREFERENCE
-from burnish.data.holdout import hold_out, prompt_of
-from burnish.data.options import PreparationOptions
-from burnish.data.rows import Origins, Source
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.formats import LANGUAGE, PREFERENCE
+from burnish.data.sources.holdout import hold_out, prompt_of
+from burnish.data.sources.rows import Origins, Source
+from burnish.data.sources.source import load_rows
 from burnish.errors import UserError
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

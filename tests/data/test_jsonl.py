@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from burnish.data import jsonl
-from burnish.data.jsonl import read_json
+from burnish.data.sources import jsonl
+from burnish.data.sources.jsonl import read_json
 from burnish.errors import UserError
 
 

@@ -21,10 +21,10 @@ import datasets
 import pytest
 import yaml
 
-from burnish.data.formats import LANGUAGE, PREFERENCE, STEPWISE, UNPAIRED, Family
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import Prepared, prepare
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import Prepared, prepare
+from burnish.data.reading.formats import LANGUAGE, PREFERENCE, STEPWISE, UNPAIRED, Family
+from burnish.data.sources.source import load_rows
 from burnish.errors import UserError
 from tests.data import chats
 from tests.data.chats import assistant, byte_tokenizer, system, user

@@ -7,10 +7,10 @@ from itertools import groupby
 import pytest
 
 from burnish.data.example import TokenizedExample
-from burnish.data.formats import LANGUAGE
-from burnish.data.options import PreparationOptions
-from burnish.data.preview import CLOSE, OPEN
-from burnish.data.tokenize import tokenize
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.formats import LANGUAGE
+from burnish.data.text.preview import CLOSE, OPEN
+from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
 from tests.data.families import CHATS, FAMILIES, HERE, KINDS, Family, chats_of
 

@@ -11,13 +11,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data.control import control_tokens
-from burnish.data.dialect import for_template
 from burnish.data.example import TokenizedExample
-from burnish.data.formats import LANGUAGE
-from burnish.data.render import chat_renderer
-from burnish.data.template import PLACEHOLDER
-from burnish.data.tokenize import tokenize
+from burnish.data.reading.formats import LANGUAGE
+from burnish.data.text.control import control_tokens
+from burnish.data.text.dialect import for_template
+from burnish.data.text.render import chat_renderer
+from burnish.data.text.template import PLACEHOLDER
+from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
 from tests.data.chats import assistant, system, user
 from tests.data.families import FAMILIES, RESULT, WEATHER, Family, calls, thinking

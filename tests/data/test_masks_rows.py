@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from burnish.data.control import WARNING, control_tokens
-from burnish.data.formats import LANGUAGE, PREFERENCE
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.tokenize import tokenize
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.reading.formats import LANGUAGE, PREFERENCE
+from burnish.data.text.control import WARNING, control_tokens
+from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
 from tests.data import chats
 from tests.data.chats import assistant, byte_tokenizer, user, word_tokenizer

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from burnish.data.example import Example
-from burnish.data.messages import read_messages
-from burnish.data.render import chat_renderer
-from burnish.data.truncate import nothing_said
+from burnish.data.preparation.truncate import nothing_said
+from burnish.data.reading.messages import read_messages
+from burnish.data.text.render import chat_renderer
 from burnish.errors import UserError
 from tests.data import chats
 from tests.data.chats import assistant, byte_tokenizer, system, user

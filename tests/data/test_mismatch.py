@@ -8,10 +8,10 @@ import pytest
 from datasets import Dataset
 
 from burnish.data.example import TokenizedExample
-from burnish.data.formats import JUDGED
 from burnish.data.mismatch import mismatched, side_by_side
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.reading.formats import JUDGED
 from burnish.errors import UserError
 from tests.conftest import tiny_tokenizer
 

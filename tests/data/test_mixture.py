@@ -8,11 +8,11 @@ from collections import Counter
 import datasets
 import pytest
 
-from burnish.data.formats import LANGUAGE, PREFERENCE
-from burnish.data.mixture import Entry, load_mixture, load_streams, mixed, weighted
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.reading.formats import LANGUAGE, PREFERENCE
+from burnish.data.sources.mixture import Entry, load_mixture, load_streams, mixed, weighted
+from burnish.data.sources.source import load_rows
 from burnish.errors import UserError
 from tests.conftest import tiny_tokenizer, write_rows
 

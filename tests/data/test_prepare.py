@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
-from burnish.data.fingerprint import fingerprint
 from burnish.data.forest import Forest
-from burnish.data.formats import LANGUAGE, PREFERENCE
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.preview import preview
-from burnish.data.rows import Origins, Source
-from burnish.data.truncate import fit
+from burnish.data.preparation.fingerprint import fingerprint
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.preparation.truncate import fit
+from burnish.data.reading.formats import LANGUAGE, PREFERENCE
+from burnish.data.sources.rows import Origins, Source
+from burnish.data.text.preview import preview
 from burnish.errors import UserError
 from tests.data import chats
 from tests.data.chats import assistant, byte_tokenizer, user

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset, DatasetDict
 
-from burnish.data.formats import UNPAIRED
-from burnish.data.source import load_rows, load_source, load_stream
+from burnish.data.reading.formats import UNPAIRED
+from burnish.data.sources.source import load_rows, load_source, load_stream
 from burnish.errors import UserError
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from burnish.data.example import TokenizedExample
-from burnish.data.formats import STEPWISE
-from burnish.data.options import PreparationOptions
-from burnish.data.tokenize import tokenize
-from burnish.data.truncate import fit
-from burnish.data.variants import steps_ending_in
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.truncate import fit
+from burnish.data.reading.formats import STEPWISE
+from burnish.data.reading.variants import steps_ending_in
+from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
 from tests.conftest import CHAT_TEMPLATE, tiny_tokenizer
 from tests.data.families import FAMILIES
@@ -91,8 +91,8 @@ def test_a_token_that_goes_on_into_the_next_step_judges_the_first():
 
 
 def test_two_steps_in_one_token_are_refused():
-    from burnish.data.encode import Encoded
-    from burnish.data.tokenize import _mask_of_steps
+    from burnish.data.text.encode import Encoded
+    from burnish.data.text.tokenize import _mask_of_steps
 
     with pytest.raises(UserError, match="two steps end within one token"):
         _mask_of_steps(Encoded([7, 8], lambda position: int(position >= 1)), (3, 4))

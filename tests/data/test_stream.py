@@ -11,13 +11,13 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish.data import stream
-from burnish.data.formats import LANGUAGE
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import prepare
-from burnish.data.rows import RowStream
-from burnish.data.source import load_stream
-from burnish.data.stream import PreparedStream, shuffled
+from burnish.data.preparation import stream
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import prepare
+from burnish.data.preparation.stream import PreparedStream, shuffled
+from burnish.data.reading.formats import LANGUAGE
+from burnish.data.sources.rows import RowStream
+from burnish.data.sources.source import load_stream
 from burnish.errors import UserError
 from tests.conftest import tiny_tokenizer, write_rows
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.data.example import TokenizedExample
-from burnish.data.formats import LANGUAGE, PREFERENCE
-from burnish.data.options import PreparationOptions
-from burnish.data.tokenize import tokenize
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.formats import LANGUAGE, PREFERENCE
+from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
 from tests.data import chats
 from tests.data.chats import assistant, byte_tokenizer, letter_tokenizer, system, user, word_tokenizer

@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset, IterableDataset
 
 from burnish import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
-from burnish.data.source import load_rows
+from burnish.data.sources.source import load_rows
 from burnish.engine.step import shortened_origins
 from burnish.errors import UserError
 from tests.conftest import tiny_tokenizer, write_rows

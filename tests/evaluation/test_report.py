@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from burnish import RewardModel, UserError
-from burnish.data.graded import GRADED, chats
-from burnish.data.options import PreparationOptions
-from burnish.data.report import PreparationReport
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.report import PreparationReport
+from burnish.data.reading.graded import GRADED, chats
+from burnish.data.sources.source import load_rows
 from burnish.evaluation import words
 from burnish.evaluation.report import ScoredRow, evaluate, summed_up
 

@@ -22,7 +22,7 @@ from burnish.data.inspection.overlap import Evaluation, InEvaluation, SharedRuns
 from burnish.data.inspection.roles import role_order
 from burnish.data.inspection.seen import Piece, Seen
 from burnish.data.inspection.stops import StopTokens
-from burnish.data.truncate import EMPTY, EMPTY_TEXT
+from burnish.data.preparation.truncate import EMPTY, EMPTY_TEXT
 from burnish.errors import shorten
 
 Cure = Literal["quarantine", "mend", "keep"]

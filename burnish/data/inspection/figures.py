@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Literal
 
-from burnish.data.formats import Recognition
 from burnish.data.inspection.checks import has_value
 from burnish.data.inspection.inspection import Fit, Inspection, Lengths
 from burnish.data.inspection.lengths import lengths_of
 from burnish.data.inspection.seen import PAIR, Seen, completion_names, plain
 from burnish.data.inspection.stops import StopTokens
+from burnish.data.reading.formats import Recognition
 
 TYPICAL = 200
 """Rows whose last tokens say what the stop token is called."""

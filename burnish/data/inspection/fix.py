@@ -19,14 +19,14 @@ from typing import Any
 
 from datasets import Dataset
 
-from burnish.data import jsonl
-from burnish.data.files import opened, suffix_of
 from burnish.data.inspection.blemishes import mended
 from burnish.data.inspection.checks import cure_of, stray_columns
 from burnish.data.inspection.inspect import Rows
 from burnish.data.inspection.inspection import Inspection
 from burnish.data.inspection.seen import Seen
-from burnish.data.rows import Source
+from burnish.data.sources import jsonl
+from burnish.data.sources.files import opened, suffix_of
+from burnish.data.sources.rows import Source
 from burnish.errors import UserError
 
 

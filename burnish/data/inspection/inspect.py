@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from burnish.data.example import Example, TokenizedExample
-from burnish.data.formats import Family, Recognition, family_of
 from burnish.data.inspection.checks import CHECKS, DROPPED, TOO_LONG, UNREADABLE, Check, Collector, Setting
 from burnish.data.inspection.figures import Figures
 from burnish.data.inspection.inspection import Finding, Inspection, Severity, ShownRow
 from burnish.data.inspection.overlap import Evaluation
 from burnish.data.inspection.seen import Seen, plain
 from burnish.data.inspection.shown import shown_row
-from burnish.data.options import PreparationOptions
-from burnish.data.rows import RowReader, Source
-from burnish.data.truncate import EQUAL, fit, nothing_said
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.truncate import EQUAL, fit, nothing_said
+from burnish.data.reading.formats import Family, Recognition, family_of
+from burnish.data.sources.rows import RowReader, Source
 from burnish.errors import UserError
 
 EXAMPLES_OF_A_FINDING = 5
@@ -66,7 +66,7 @@ class Rows:
         return seen
 
     def _tokenize(self, batch: list[Seen]) -> None:
-        from burnish.data.tokenize import tokenize  # it needs transformers, and the rest does not
+        from burnish.data.text.tokenize import tokenize  # it needs transformers, and the rest does not
 
         examples = [seen.example for seen in batch if seen.example is not None]
         made = tokenize(examples, self.tokenizer, self.reader.options)

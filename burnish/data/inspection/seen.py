@@ -9,7 +9,7 @@ from typing import Any
 
 from burnish.data.example import Example, Message, Text, TokenizedExample
 from burnish.data.inspection.blemishes import mended
-from burnish.data.rows import ID_COLUMNS
+from burnish.data.sources.rows import ID_COLUMNS
 from burnish.errors import UserError
 
 PAIR = ("chosen", "rejected")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from burnish.data.inspection.checks import cure_of
 from burnish.data.inspection.inspection import Finding, Inspection, Lengths, ShownRow
-from burnish.data.preview import CLOSE, OPEN
+from burnish.data.text.preview import CLOSE, OPEN
 
 WIDE = 120
 """Columns from which findings are shown with an example and what to do."""

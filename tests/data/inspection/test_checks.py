@@ -16,8 +16,8 @@ from burnish.data.inspection.lengths import lengths_of
 from burnish.data.inspection.roles import wrong_order
 from burnish.data.inspection.seen import Seen
 from burnish.data.inspection.words import Words, jaccard, runs
-from burnish.data.options import PreparationOptions
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.sources.source import load_rows
 from tests.data.chats import assistant, system, user
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "inspect.md"

@@ -11,8 +11,8 @@ import pytest
 from burnish.data.inspection.fix import write_copy
 from burnish.data.inspection.inspect import Rows, inspect, reader_of
 from burnish.data.inspection.thresholds import parse_thresholds
-from burnish.data.options import PreparationOptions
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.sources.source import load_rows
 from burnish.errors import UserError
 from tests.data.inspection.rows import COLUMNS, planted
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from burnish.data.formats import PREFERENCE
 from burnish.data.inspection.inspect import inspect
-from burnish.data.options import PreparationOptions
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.formats import PREFERENCE
+from burnish.data.sources.source import load_rows
 from burnish.errors import UserError
 from tests.data.chats import CHATML, assistant, byte_tokenizer, user
 from tests.data.inspection.rows import COLUMNS, planted

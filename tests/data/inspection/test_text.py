@@ -11,8 +11,8 @@ from rich.console import Console
 from burnish.data.inspection.inspect import inspect
 from burnish.data.inspection.inspection import Lengths
 from burnish.data.inspection.text import show, sparkline
-from burnish.data.options import PreparationOptions
-from burnish.data.source import load_rows
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.sources.source import load_rows
 from tests.data.chats import byte_tokenizer
 from tests.data.inspection.rows import COLUMNS, planted
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from burnish.data import cells
-from burnish.data.cells import Row
 from burnish.data.example import Example, Text
-from burnish.data.formats import PREFERENCE, Family, Format
-from burnish.data.readers import CHOICE, TEMPLATE_COLUMNS, template_columns
+from burnish.data.reading import cells
+from burnish.data.reading.cells import Row
+from burnish.data.reading.formats import PREFERENCE, Family, Format
+from burnish.data.reading.readers import CHOICE, TEMPLATE_COLUMNS, template_columns
 from burnish.errors import UserError
 
 GRADES = "labels"

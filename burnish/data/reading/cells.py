@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.example import Text
-from burnish.data.messages import from_json, read_messages, wrong_type
+from burnish.data.reading.messages import from_json, read_messages, wrong_type
 
 Row = Mapping[str, Any]
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from burnish.data import cells
-from burnish.data.cells import Row
 from burnish.data.example import Example, Text
-from burnish.data.messages import wrong_type
-from burnish.data.readers import TEMPLATE_COLUMNS, template_columns
+from burnish.data.reading import cells
+from burnish.data.reading.cells import Row
+from burnish.data.reading.messages import wrong_type
+from burnish.data.reading.readers import TEMPLATE_COLUMNS, template_columns
 from burnish.errors import UserError, shorten
 
 SCORES = "scores"

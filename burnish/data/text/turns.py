@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from burnish.data.example import Message
-from burnish.data.options import PreparationOptions
-from burnish.data.template import Conversation
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.text.template import Conversation
 from burnish.errors import UserError
 
 Span = tuple[int, int]

@@ -12,8 +12,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from burnish.data.example import Message
-from burnish.data.messages import REASONING_KEYS
-from burnish.data.render import Render
+from burnish.data.reading.messages import REASONING_KEYS
+from burnish.data.text.render import Render
 from burnish.errors import UserError
 
 

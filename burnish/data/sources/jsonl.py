@@ -22,8 +22,8 @@ from typing import Any
 
 from datasets import Dataset, Features, Json, List, Value
 
-from burnish.data.files import opened, version
-from burnish.data.kinds import check_text
+from burnish.data.sources.files import opened, version
+from burnish.data.sources.kinds import check_text
 from burnish.errors import UserError, shorten
 from burnish.paths import cache_folder
 

@@ -15,8 +15,8 @@ from typing import Any
 from datasets import Dataset
 
 from burnish.data.example import Example, TokenizedExample
-from burnish.data.formats import Family, Recognition, renamed
-from burnish.data.options import PreparationOptions
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.formats import Family, Recognition, renamed
 from burnish.errors import UserError, shorten
 
 ID_COLUMNS = ("id", "row_id", "prompt_id", "uid", "uuid", "_id", "idx", "index")

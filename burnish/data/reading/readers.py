@@ -13,10 +13,10 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from burnish.data import cells
-from burnish.data.cells import Row
 from burnish.data.example import Example, Message, Text, TokenizedExample
-from burnish.data.messages import from_json, read_messages, read_tools, without_nulls, wrong_type
+from burnish.data.reading import cells
+from burnish.data.reading.cells import Row
+from burnish.data.reading.messages import from_json, read_messages, read_tools, without_nulls, wrong_type
 from burnish.errors import UserError, shorten
 
 # Language modeling: one path, of which spans are trained

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from burnish.data.batch import Pass
-from burnish.data.fingerprint import fingerprint
-from burnish.data.formats import Recognition
-from burnish.data.options import PreparationOptions
-from burnish.data.passing import outcome
-from burnish.data.report import SHOWN_ROWS, PreparationReport, Tally
-from burnish.data.rows import Origins, ReadRow, RowReader, Source
+from burnish.data.preparation.batch import Pass
+from burnish.data.preparation.fingerprint import fingerprint
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.passing import outcome
+from burnish.data.preparation.report import SHOWN_ROWS, PreparationReport, Tally
+from burnish.data.reading.formats import Recognition
+from burnish.data.sources.rows import Origins, ReadRow, RowReader, Source
 from burnish.errors import UserError
 
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from burnish.data import readers, scores
 from burnish.data.example import Example, TokenizedExample
-from burnish.data.readers import Row
+from burnish.data.reading import readers, scores
+from burnish.data.reading.readers import Row
 from burnish.errors import UserError, nearest
 
 

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.control import WARNING as CONTROL_WARNING
-from burnish.data.control import ControlTokens, control_tokens
-from burnish.data.dialect import for_template
-from burnish.data.encode import Encoded, common_prefix, encode
 from burnish.data.example import Example, Text, TokenizedExample
-from burnish.data.options import PreparationOptions
-from burnish.data.readers import TEMPLATE_COLUMNS
-from burnish.data.render import chat_renderer
-from burnish.data.template import Conversation
-from burnish.data.turns import Passage, Span, passages, trained_turns
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.reading.readers import TEMPLATE_COLUMNS
+from burnish.data.text.control import WARNING as CONTROL_WARNING
+from burnish.data.text.control import ControlTokens, control_tokens
+from burnish.data.text.dialect import for_template
+from burnish.data.text.encode import Encoded, common_prefix, encode
+from burnish.data.text.render import chat_renderer
+from burnish.data.text.template import Conversation
+from burnish.data.text.turns import Passage, Span, passages, trained_turns
 from burnish.errors import UserError
 
 

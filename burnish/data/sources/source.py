@@ -30,10 +30,18 @@ from datasets import (
     load_from_disk,
 )
 
-from burnish.data import delimited, jsonl
-from burnish.data.files import SUFFIXES, is_data_file, is_pattern, matching, missing, one_format, suffix_of
-from burnish.data.hub import from_hub
-from burnish.data.rows import Origins, RowStream, Source
+from burnish.data.sources import delimited, jsonl
+from burnish.data.sources.files import (
+    SUFFIXES,
+    is_data_file,
+    is_pattern,
+    matching,
+    missing,
+    one_format,
+    suffix_of,
+)
+from burnish.data.sources.hub import from_hub
+from burnish.data.sources.rows import Origins, RowStream, Source
 from burnish.errors import UserError, shorten
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]

@@ -24,8 +24,8 @@ from weakref import WeakKeyDictionary
 from tokenizers import Tokenizer
 from transformers import TokenizersBackend
 
-from burnish.data.encode import Encoded, with_places
 from burnish.data.example import Message
+from burnish.data.text.encode import Encoded, with_places
 from burnish.errors import UserError
 
 WARNING = "control tokens in the content, encoded as text"

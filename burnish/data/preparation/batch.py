@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from burnish.data.encode import Encoded
 from burnish.data.example import PREPARED_COLUMNS, Example, TokenizedExample
-from burnish.data.rows import Origins, RowReader
-from burnish.data.tokenize import Drafts, assemble_all, draft_all, encode_all
-from burnish.data.truncate import fit, nothing_said
+from burnish.data.preparation.truncate import fit, nothing_said
+from burnish.data.sources.rows import Origins, RowReader
+from burnish.data.text.encode import Encoded
+from burnish.data.text.tokenize import Drafts, assemble_all, draft_all, encode_all
 from burnish.errors import UserError
 
 Read = Example | TokenizedExample | UserError

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from burnish.data.example import Example, Text, TokenizedExample
-from burnish.data.options import PreparationOptions
-from burnish.data.rows import ReadRow, RowReader, Source
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.sources.rows import ReadRow, RowReader, Source
 from burnish.errors import UserError
 
 

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch.utils.data import IterableDataset
 
-from burnish.data.batch import OUTCOME, Pass
-from burnish.data.options import PreparationOptions
-from burnish.data.prepare import apply_policy, recognised, refuse_nothing_kept, report_of
-from burnish.data.report import PreparationReport
-from burnish.data.rows import Origins, ReadRow, RowReader, RowStream
+from burnish.data.preparation.batch import OUTCOME, Pass
+from burnish.data.preparation.options import PreparationOptions
+from burnish.data.preparation.prepare import apply_policy, recognised, refuse_nothing_kept, report_of
+from burnish.data.preparation.report import PreparationReport
+from burnish.data.sources.rows import Origins, ReadRow, RowReader, RowStream
 from burnish.errors import UserError
 
 BATCH = 100

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from burnish.data.example import Message
-from burnish.data.messages import ROLES
+from burnish.data.reading.messages import ROLES
 from burnish.errors import UserError, shorten
 
 Render = Callable[[Sequence[Message], bool], str]

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from burnish.data.encode import common_prefix
 from burnish.data.example import Message
-from burnish.data.messages import REASONING_KEYS
-from burnish.data.render import Render
+from burnish.data.reading.messages import REASONING_KEYS
+from burnish.data.text.encode import common_prefix
+from burnish.data.text.render import Render
 from burnish.errors import UserError, shorten
 
 PLACEHOLDER = "\N{WHITE SQUARE}completion\N{WHITE SQUARE}"

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from burnish.data import readers, scores
 from burnish.data.example import Example
-from burnish.data.formats import PREFERENCE, STEPWISE, Family, Row
+from burnish.data.reading import readers, scores
+from burnish.data.reading.formats import PREFERENCE, STEPWISE, Family, Row
 
 
 def steps_ending_in(step_separator: str, last_step_only: bool = False) -> Family:

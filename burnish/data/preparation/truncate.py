@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from burnish.data.example import Example, Text, TokenizedExample
-from burnish.data.options import PreparationOptions
+from burnish.data.preparation.options import PreparationOptions
 from burnish.errors import UserError
 
 TOO_LONG = "longer than max_length"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from datasets import Dataset, Features, Value
 
-from burnish.data.files import opened, suffix_of, version
-from burnish.data.kinds import check_text
+from burnish.data.sources.files import opened, suffix_of, version
+from burnish.data.sources.kinds import check_text
 from burnish.errors import UserError, shorten
 
 LONGEST_CELL = 2**31 - 1

@@ -21,8 +21,8 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 
 from burnish.data.example import PREPARED_COLUMNS
-from burnish.data.rows import RowStream, Source, parse_columns
-from burnish.data.source import DataFiles, load_rows, load_stream
+from burnish.data.sources.rows import RowStream, Source, parse_columns
+from burnish.data.sources.source import DataFiles, load_rows, load_stream
 from burnish.errors import UserError, nearest, shorten
 
 

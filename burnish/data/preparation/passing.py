@@ -31,8 +31,8 @@ from datasets import Dataset
 from datasets.table import MemoryMappedTable
 from datasets.utils import tqdm
 
-from burnish.data.batch import OUTCOME, Begun, Pass
-from burnish.data.options import PreparationOptions
+from burnish.data.preparation.batch import OUTCOME, Begun, Pass
+from burnish.data.preparation.options import PreparationOptions
 from burnish.errors import UserError
 from burnish.paths import cache_folder
 
