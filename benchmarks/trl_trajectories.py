@@ -28,7 +28,7 @@ from unittest import mock
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.vs_trl import OFFLINE
+from benchmarks.vs_trl import OFFLINE, with_reward_head
 from burnish.data.example import TokenizedExample
 
 LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -51,6 +51,8 @@ LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "SimPO": ("CPO", {"loss_type": "simpo", "cpo_alpha": 0.5}),
     "AlphaPO": ("CPO", {"loss_type": "alphapo", "alpha": 0.25}),
     "TPO": ("TPO", {}),
+    "Bradley-Terry, with a margin": ("Reward", {}),
+    "Bradley-Terry, centered": ("Reward", {"center_rewards_coefficient": 0.01}),
 }
 """Title: the method by the prefix of its classes, and its options."""
 
@@ -95,6 +97,7 @@ def prepare(folder: Path, steps: int) -> list[dict[str, Any]]:
 
     rows = make_rows(0, lessons=64, preferences=steps * BATCH, held_out=0)
     tiny_model(folder / "model", rows, seed=0)
+    with_reward_head(folder / "model", folder / "reward_model")
     return [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows.preferences]
 
 
@@ -108,6 +111,8 @@ def rows_for(prefix: str, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
     if prefix in ("ORPO", "CPO"):  # as plain text: TRL ends a chat of theirs twice
         return [{side: f"{chat[-1]['content']}\n" for side, chat in pair.items()} for pair in pairs]
+    if prefix == "Reward":
+        return [pair | {"margin": n % 3 / 10} for n, pair in enumerate(pairs)]
     if prefix == "TPO":  # the gold completion is that of the next row: any will do
         return [pair | {"reference": pairs[n - 1]["chosen"]} for n, pair in enumerate(pairs)]
     return pairs
@@ -153,14 +158,16 @@ def losses(
         report_to="none",
         disable_tqdm=True,
         seed=0,
-        **{"beta": 0.3, **options},
+        **({} if prefix == "Reward" else {"beta": 0.3}),
+        **options,
     )
     make = getattr(names, f"{prefix}Trainer")
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")  # TRL's older trainers do not load it
     if prefix in ("ORPO", "CPO"):
         tokenizer.bos_token = None  # or TRL puts one before every text, whatever the tokenizer does
     data = Dataset.from_list(rows)
-    trainer = make(model=str(folder / "model"), args=args, train_dataset=data, processing_class=tokenizer)
+    model = folder / ("reward_model" if prefix == "Reward" else "model")
+    trainer = make(model=str(model), args=args, train_dataset=data, processing_class=tokenizer)
     with contextlib.redirect_stdout(io.StringIO()), mock.patch("burnish.methods.kto.mismatched", rotated):
         trainer.train()
     return [log["loss"] for log in trainer.state.log_history if "loss" in log]
