@@ -118,7 +118,7 @@ def test_the_baseline_and_the_reference_have_no_gradient():
     torch.testing.assert_close(policy.grad, expected, rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize("x", [-1e-12, -1e-3, -0.69, -0.7, -5.0, -800.0])
+@pytest.mark.parametrize("x", [-1e-18, -1e-12, -1e-3, -0.69, -0.7, -5.0, -800.0])
 def test_log1mexp_is_accurate_at_both_ends(x):
     found = double(x).requires_grad_()
     value = reference_free.log1mexp(found)
