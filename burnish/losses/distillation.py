@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from burnish.errors import UserError
@@ -26,6 +26,8 @@ def forward_kl(student: Tensor, teacher: Tensor) -> Divergence:
     """KL(p ‖ q) = Σ p (log p - log q); gradient q - p.
 
     Knowledge distillation, arXiv:1503.02531, without its factor of squared temperature.
+
+    Use where the student is to cover all that the teacher may say.
     """
     target = teacher.exp()
     return Divergence((target * (teacher - student)).sum(-1), student.exp() - target)
@@ -35,6 +37,8 @@ def reverse_kl(student: Tensor, teacher: Tensor) -> Divergence:
     """KL(q ‖ p) = Σ q (log q - log p); gradient q (log q - log p - KL).
 
     MiniLLM, arXiv:2306.08543, its single-step part, over the whole vocabulary.
+
+    Use where the student is too small for that, and is to say what the teacher surely says.
     """
     return _from_student(student.exp(), student - teacher)
 
@@ -44,15 +48,19 @@ def generalized_jsd(student: Tensor, teacher: Tensor, beta: float = 0.5) -> Dive
 
     Generalized Jensen-Shannon divergence, GKD, arXiv:2306.13649, eq. 1. It is 0 at both ends; there its
     limits are taken, each divided by what makes it vanish: β = 0 is the forward and β = 1 the reverse KL.
+
+    Use between the two; beta says which of them is nearer.
     """
     if beta == 0:
         return forward_kl(student, teacher)
     if beta == 1:
         return reverse_kl(student, teacher)
-    # With odds = log (β p / ((1 - β) q)), log (q / m) = log sigmoid(-odds) - log (1 - β); m may underflow.
-    odds = teacher - student + math.log(beta / (1 - beta))
-    own = _from_student(student.exp(), F.logsigmoid(-odds) - math.log(1 - beta))
-    others = (teacher.exp() * (F.logsigmoid(odds) - math.log(beta))).sum(-1)
+    q, p = student.exp(), teacher.exp()
+    mixture = torch.lerp(q, p, beta)
+    # Where both have underflowed to 0 any finite logarithm is as good: it is multiplied by 0.
+    log_mixture = mixture.clamp_(min=torch.finfo(mixture.dtype).tiny).log_()
+    own = _from_student(q, student - log_mixture)
+    others = (p * (teacher - log_mixture)).sum(-1)
     return Divergence(beta * others + (1 - beta) * own.value, (1 - beta) * own.gradient)
 
 
