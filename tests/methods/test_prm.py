@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,6 +92,7 @@ def test_any_cut_gives_the_same_step(tmp_path):
     whole, loss = step_of(tmp_path)
     start = torch.cat([p.detach().flatten() for p in model_of().parameters()])
     assert (whole - start).norm() > 1e-3
+    assert loss == pytest.approx(plain_loss(model_of().eval(), judged_rows()).item(), rel=1e-6)
     for cut in (
         {"tokens_per_forward": 1},
         {"tokens_per_forward": 40},
@@ -163,6 +167,14 @@ def test_from_the_command_line(tiny_model_dir, sums_file, tmp_path):
     words += ["--train_on_last_step_only", "true", "--disable_tqdm", "true"]
     assert main(words) == 0
     assert json.loads((out / "config.json").read_text())["architectures"] == ["LlamaForTokenClassification"]
+
+
+def test_the_example_runs_as_it_stands(tiny_model_dir, sums_file, tmp_path):
+    script = Path(__file__).parents[2] / "examples" / "prm_basic.py"
+    command = [sys.executable, str(script), str(tiny_model_dir), str(sums_file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "runs" / "prm").glob("*.safetensors"))
 
 
 def test_the_last_step_alone(tiny_model_dir, tmp_path):
