@@ -6,6 +6,9 @@
 
 What rows are read follows from the loss. Loads and saves as `AutoModelForSequenceClassification`, with one
 label, or one per attribute; the reward is then their sum with the weights of the *readout*.
+
+Use to judge answers: to choose the best of several, to filter data, or as what reinforcement learning
+maximizes.
 """
 
 from __future__ import annotations
@@ -190,9 +193,7 @@ class RewardTrainer(Engine):
             return labels, forest.numbers("scores", labels).view_as(labels)
         if self.args.loss_type not in RANKING_LOSSES:
             return first_is_better(self.readout(labels).view(-1, 2))
-        sizes = forest.tree.bincount().tolist()
-        both = (self.readout(labels), forest.numbers("scores", labels))
-        rewards, scores = (
-            pad_sequence(list(values.split(sizes)), batch_first=True, padding_value=-100.0) for values in both
-        )
+        both = torch.stack([self.readout(labels), forest.numbers("scores", labels)], 1)
+        lists = list(both.split(forest.tree.bincount().tolist()))
+        rewards, scores = pad_sequence(lists, batch_first=True, padding_value=-100.0).unbind(-1)
         return rewards, scores
