@@ -38,7 +38,7 @@ def reverse_kl(student: Tensor, teacher: Tensor) -> Divergence:
 
     MiniLLM, arXiv:2306.08543, its single-step part, over the whole vocabulary.
 
-    Use where the student is too small for that, and is to say what the teacher surely says.
+    Use where the student is too small to cover all of it, and is to say what the teacher surely says.
     """
     return _from_student(student.exp(), student - teacher)
 
@@ -49,7 +49,8 @@ def generalized_jsd(student: Tensor, teacher: Tensor, beta: float = 0.5) -> Dive
     Generalized Jensen-Shannon divergence, GKD, arXiv:2306.13649, eq. 1. It is 0 at both ends; there its
     limits are taken, each divided by what makes it vanish: β = 0 is the forward and β = 1 the reverse KL.
 
-    Use between the two; beta says which of them is nearer.
+    Use with a beta near 0 where the student is to cover all that the teacher may say, near 1 where it is too
+    small for that.
     """
     if beta == 0:
         return forward_kl(student, teacher)

@@ -26,22 +26,42 @@ LARGEST_EXPONENT = 80.0
 
 
 def reverse_kl(ratio: Tensor) -> Tensor:
-    """s = r."""
+    """s = r.
+
+    f-DPO, arXiv:2309.16240.
+
+    Use by default.
+    """
     return ratio
 
 
 def forward_kl(ratio: Tensor) -> Tensor:
-    """s = 1 - exp(-r)."""
+    """s = 1 - exp(-r).
+
+    f-DPO, arXiv:2309.16240.
+
+    Use where answers should stay as varied as the reference's.
+    """
     return alpha_divergence(ratio, 0.0)
 
 
 def js_divergence(ratio: Tensor) -> Tensor:
-    """s = log 2 + log sigmoid(r)."""
+    """s = log 2 + log sigmoid(r).
+
+    f-DPO, arXiv:2309.16240.
+
+    Use between reverse and forward KL.
+    """
     return math.log(2) + F.logsigmoid(ratio)
 
 
 def alpha_divergence(ratio: Tensor, f_alpha_divergence_coef: float = 0.5) -> Tensor:
-    """s = (exp((α - 1) r) - 1) / (α - 1), with α = f_alpha_divergence_coef; r for α = 1."""
+    """s = (exp((α - 1) r) - 1) / (α - 1), with α = f_alpha_divergence_coef; r for α = 1.
+
+    f-DPO, arXiv:2309.16240.
+
+    Use to say where between forward and reverse KL.
+    """
     rate = f_alpha_divergence_coef - 1
     return torch.expm1((rate * ratio).clamp(max=LARGEST_EXPONENT)) / rate if rate else ratio
 

@@ -37,6 +37,9 @@ def reward_margin(
     s is the identity, or the score of an f-divergence (`divergence.py`). γ = margin_offset: chosen must
     win by more where the rows say that it is better by more, offset DPO, arXiv:2402.10571. α =
     length_penalty: the reward that a token costs, length-regularized DPO, arXiv:2403.19159.
+
+    Use margin_offset where the rows say how much better chosen is, length_penalty where DPO makes answers
+    longer.
     """
     score = score_of(f_divergence_type, f_alpha_divergence_coef)
     margin = beta * (score(pair.chosen_ratio) - score(pair.rejected_ratio))
@@ -69,6 +72,8 @@ def dynamic_beta_scale(mean_margin: float, running: float, dynamic_beta: float) 
 
     What beta is multiplied with in β-DPO, arXiv:2407.08639, by steps, on margins of ratios as in the
     authors' code and with no smaller beta than 0.001 of it; without their filtering of rows.
+
+    Use where steps differ in how good their pairs are.
     """
     return max(1e-3, 1 + dynamic_beta * (mean_margin - running))
 
@@ -81,6 +86,8 @@ def sigmoid(margin: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """-(1 - ε) log sigmoid(h) - ε log sigmoid(-h), with ε = label_smoothing.
 
     DPO, arXiv:2305.18290, eq. 7; ε > 0 is conservative DPO, E. Mitchell, ericmitchell.ai/cdpo.pdf (2023).
+
+    Use by default; with label_smoothing where some labels are wrong.
     """
     return -(1 - label_smoothing) * F.logsigmoid(margin) - label_smoothing * F.logsigmoid(-margin)
 
@@ -89,6 +96,8 @@ def hinge(margin: Tensor) -> Tensor:
     """max(0, 1 - h).
 
     SLiC-HF, arXiv:2305.10425, on DPO's log-ratios, as in RSO, arXiv:2309.06657.
+
+    Use where pairs that are already far enough apart should not be pushed any further.
     """
     return F.relu(1 - margin)
 
@@ -97,6 +106,8 @@ def robust(margin: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """(-(1 - ε) log sigmoid(h) + ε log sigmoid(-h)) / (1 - 2ε), with ε = label_smoothing < 1/2.
 
     Robust DPO, arXiv:2403.00409: its mean is that of DPO on clean labels, if a share ε is flipped.
+
+    Use where a known share of the labels is wrong.
     """
     flipped = label_smoothing * F.logsigmoid(-margin)
     return (flipped - (1 - label_smoothing) * F.logsigmoid(margin)) / (1 - 2 * label_smoothing)
@@ -106,6 +117,8 @@ def exo_pair(margin: Tensor, label_smoothing: float = 1e-3) -> Tensor:
     """KL(p ‖ q), with p = (sigmoid(h), sigmoid(-h)), q = (1 - ε, ε) and ε = label_smoothing > 0.
 
     EXO for pairs, arXiv:2402.00856: the reverse of the divergence that DPO minimizes.
+
+    Use to go for what is surely preferred, rather than cover all that may be.
     """
     win = F.sigmoid(margin) * (F.logsigmoid(margin) - math.log1p(-label_smoothing))
     lose = F.sigmoid(-margin) * (F.logsigmoid(-margin) - math.log(label_smoothing))
@@ -116,6 +129,8 @@ def discopop(margin: Tensor, discopop_tau: float = 0.05) -> Tensor:
     """-(1 - m) log sigmoid(h) + m exp(-h), with m = sigmoid(h / τ) and τ = discopop_tau.
 
     DiscoPOP's log-ratio modulated loss, arXiv:2406.08414.
+
+    Use as another shape of DPO's loss to try, found by search.
     """
     mix = F.sigmoid(margin / discopop_tau)
     return -(1 - mix) * F.logsigmoid(margin) + mix * (-margin).exp()

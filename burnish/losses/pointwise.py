@@ -22,6 +22,8 @@ def regression(reward: Tensor, score: Tensor) -> Tensor:
     """(reward - score)².
 
     SteerLM's attribute model with a linear head, as of HelpSteer2, arXiv:2406.08673.
+
+    Use where scores are on a scale with even steps.
     """
     return (reward - score).square().mean(1)
 
@@ -32,6 +34,8 @@ def ordinal(reward: Tensor, score: Tensor, ordinal_levels: Sequence[float] = (0.
     Ordinal regression, the all-threshold loss of Rennie and Srebro, Loss Functions for Preference Levels,
     2005, with thresholds halfway between neighbouring levels: the level nearest to a reward is what it says
     (of the first and the last one it may be far beyond), and two levels off cost more than one.
+
+    Use where scores are a few levels in an order, as stars are.
     """
     thresholds = _thresholds(ordinal_levels, reward)
     side = torch.where(score[..., None] > thresholds, 1.0, -1.0).to(reward)

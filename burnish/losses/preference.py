@@ -75,6 +75,8 @@ def ipo(pair: PairScores, beta: float = 0.1) -> Tensor:
     """(margin per token - 1 / (2 beta))².
 
     IPO, arXiv:2310.12036, eq. 17, on log-ratios averaged over the tokens of each completion.
+
+    Use where DPO runs away on pairs that are hardly in doubt: the margin has a target, and stops there.
     """
     return (pair.margin_per_token - 1 / (2 * beta)).square()
 
@@ -83,6 +85,8 @@ def sigmoid_norm(pair: PairScores, beta: float = 0.1) -> Tensor:
     """-log sigmoid(beta * margin per token).
 
     Length-normalized DPO, Tülu 3, arXiv:2411.15124.
+
+    Use where DPO makes answers longer: each completion counts per token.
     """
     return -F.logsigmoid(beta * pair.margin_per_token)
 
@@ -91,6 +95,8 @@ def nca_pair(pair: PairScores, beta: float = 0.1) -> Tensor:
     """-log sigmoid(c) - (log sigmoid(-c) + log sigmoid(-r)) / 2, with rewards c, r = beta * ratio.
 
     NCA for pairs, arXiv:2402.05369: chosen rises by itself, not only against rejected.
+
+    Use where the likelihood of chosen completions falls in DPO, and should not.
     """
     chosen, rejected = beta * pair.chosen_ratio, beta * pair.rejected_ratio
     return -F.logsigmoid(chosen) - 0.5 * (F.logsigmoid(-chosen) + F.logsigmoid(-rejected))
@@ -101,6 +107,8 @@ def bco_pair(pair: PairScores, beta: float = 0.1) -> Tensor:
 
     Binary classifier optimization, arXiv:2404.04656, with its reward shift at 0; a part of MPO,
     arXiv:2411.10442.
+
+    Use beside another loss, as MPO does, to hold the scale of the rewards of single completions.
     """
     return -F.logsigmoid(beta * pair.chosen_ratio) - F.logsigmoid(-beta * pair.rejected_ratio)
 
@@ -109,6 +117,8 @@ def sppo_hard(pair: PairScores, beta: float = 0.1) -> Tensor:
     """(chosen ratio - 1 / (2 beta))² + (rejected ratio + 1 / (2 beta))².
 
     SPPO, arXiv:2405.00675, with the probability that chosen wins taken as 1.
+
+    Use in rounds on the model's own answers, with a small beta.
     """
     target = 1 / (2 * beta)
     return (pair.chosen_ratio - target).square() + (pair.rejected_ratio + target).square()
@@ -119,6 +129,8 @@ def apo_zero(pair: PairScores, beta: float = 0.1) -> Tensor:
 
     Anchored preference optimization, arXiv:2408.06266, for chosen better than what the model says: chosen
     rises, rejected falls.
+
+    Use where chosen completions are better than what the model says.
     """
     return F.sigmoid(-beta * pair.chosen_ratio) + F.sigmoid(beta * pair.rejected_ratio)
 
@@ -128,6 +140,8 @@ def apo_down(pair: PairScores, beta: float = 0.1) -> Tensor:
 
     Anchored preference optimization, arXiv:2408.06266, for chosen worse than what the model says: both
     fall, rejected further.
+
+    Use where chosen completions are worse than what the model says.
     """
     return F.sigmoid(beta * pair.chosen_ratio) + F.sigmoid(-beta * pair.margin)
 
@@ -137,6 +151,8 @@ def dpo_positive(pair: PairScores, beta: float = 0.1, positive_penalty: float = 
 
     DPO-Positive (Smaug), arXiv:2402.13228, eq. 3: chosen must not become less likely than under the
     reference, as it may in DPO where the two completions are nearly the same.
+
+    Use where the two completions differ in a few tokens, as in corrected mathematics.
     """
     return -F.logsigmoid(beta * (pair.margin - positive_penalty * F.relu(-pair.chosen_ratio)))
 
@@ -145,6 +161,8 @@ def cal_dpo(pair: PairScores, beta: float = 0.1) -> Tensor:
     """-log sigmoid(margin) + (chosen ratio - 1 / (2 beta))² + (rejected ratio + 1 / (2 beta))².
 
     Cal-DPO, arXiv:2412.14516: DPO that also calibrates the ratios to the scale of the rewards ±1/2.
+
+    Use where the size of the rewards matters, beside their order.
     """
     return -F.logsigmoid(pair.margin) + sppo_hard(pair, beta)
 

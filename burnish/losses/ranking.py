@@ -22,6 +22,8 @@ def plackett_luce(reward: Tensor, score: Tensor, tree: Tensor) -> Tensor:
     Plackett-Luce: the best one is drawn from all by its share of exp(reward), then the second best from the
     rest, and so on (R. D. Luce, Individual Choice Behavior, 1959; R. L. Plackett, The Analysis of
     Permutations, 1975). Of two completions it is Bradley-Terry. Equal ones do not compete with each other.
+
+    Use where the whole order is meant: the best one above all others, and so on down.
     """
     rivals = _better(score, tree) | torch.eye(len(reward), dtype=torch.bool, device=reward.device)
     losses = reward.expand(len(reward), -1).masked_fill(~rivals, -torch.inf).logsumexp(1) - reward
@@ -32,6 +34,8 @@ def all_pairs(reward: Tensor, score: Tensor, tree: Tensor) -> Tensor:
     """The mean of -log sigmoid(r_i - r_j), over the pairs of a list in which i is better than j.
 
     Bradley-Terry as InstructGPT has it of ranked answers, arXiv:2203.02155, eq. 1.
+
+    Use where each comparison counts alike, with ties in the order.
     """
     better = _better(score, tree)
     losses = -F.logsigmoid(reward[:, None] - reward).where(better, 0)

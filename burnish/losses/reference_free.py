@@ -47,6 +47,8 @@ def alpha_reward(logprob: Tensor, alpha: float) -> Tensor:
     """(1 - p^-α) / α with p = exp(logprob); its limit for α = 0 is the log-probability itself.
 
     AlphaPO, arXiv:2501.03884.
+
+    Use where SimPO makes both completions less likely: alpha says how fast the reward saturates.
     """
     return -torch.expm1(-alpha * logprob) / alpha if alpha else logprob
 
@@ -59,6 +61,8 @@ def sigmoid(lead: Tensor, beta: float = 0.1, label_smoothing: float = 0.0) -> Te
     """-(1 - ε) log sigmoid(beta * lead) - ε log sigmoid(-beta * lead), with ε = label_smoothing.
 
     CPO, arXiv:2401.08417: DPO with a uniform reference; TPO, arXiv:2405.16681.
+
+    Use by default.
     """
     return margin.sigmoid(beta * lead, label_smoothing)
 
@@ -67,6 +71,8 @@ def hinge(lead: Tensor, beta: float = 0.1) -> Tensor:
     """max(0, 1 - beta * lead).
 
     SLiC-HF, arXiv:2305.10425.
+
+    Use where pairs that are already far enough apart should not be pushed any further.
     """
     return margin.hinge(beta * lead)
 
@@ -75,6 +81,8 @@ def ipo(lead: Tensor, beta: float = 0.1) -> Tensor:
     """(lead per token - 1 / (2 beta))².
 
     IPO, arXiv:2310.12036, with a uniform reference.
+
+    Use where the margin should have a target, and stop there.
     """
     return (lead - 1 / (2 * beta)).square()
 
@@ -83,6 +91,8 @@ def simpo(lead: Tensor, beta: float = 0.1, label_smoothing: float = 0.0, simpo_g
     """-(1 - ε) log sigmoid(h) - ε log sigmoid(-h), with h = beta * lead per token - γ and γ = simpo_gamma.
 
     SimPO, arXiv:2405.14734; AlphaPO, arXiv:2501.03884, with `alpha_reward` for values.
+
+    Use where completions are sampled from the model itself and lengths differ; needs a large beta, 2 to 10.
     """
     return margin.sigmoid(beta * lead - simpo_gamma, label_smoothing)
 
@@ -91,6 +101,8 @@ def tpo_l(lead: Tensor, beta: float = 0.01, label_smoothing: float = 0.0, tpo_l_
     """-(1 - ε) log sigmoid(h) - ε log sigmoid(-h), with h = beta * lead per token - γ and γ = tpo_l_gamma.
 
     TPO-L, arXiv:2405.16681: SimPO's loss beside the likelihood of a gold completion.
+
+    Use where lengths differ; needs a large beta, as SimPO does.
     """
     return simpo(lead, beta, label_smoothing, tpo_l_gamma)
 
@@ -122,6 +134,8 @@ def odds_ratio(log_odds: Tensor, beta: float = 0.1) -> Tensor:
     """-beta * log sigmoid(log odds ratio).
 
     ORPO, arXiv:2403.07691, its second term, with λ = beta.
+
+    Use to fine-tune and to prefer in one stage, from a base model.
     """
     return -beta * F.logsigmoid(log_odds)
 

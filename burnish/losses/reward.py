@@ -22,6 +22,8 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0
     """-log sigmoid(chosen - rejected - margin).
 
     Bradley-Terry reward modeling, arXiv:2203.02155, eq. 1; margin of Llama 2, arXiv:2307.09288, eq. 2.
+
+    Use by default.
     """
     return -F.logsigmoid(chosen - rejected - margin)
 
@@ -30,6 +32,8 @@ def scaled_bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Te
     """-margin * log sigmoid(chosen - rejected).
 
     HelpSteer2-Preference, arXiv:2410.01257: how much better chosen is says how much the pair counts.
+
+    Use where the rows say how much better chosen is, in a column `margin`.
     """
     return -margin * F.logsigmoid(chosen - rejected)
 
@@ -37,7 +41,10 @@ def scaled_bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Te
 def hinge(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0) -> Tensor:
     """max(0, 1 - (chosen - rejected - margin)).
 
-    The ranking hinge of support vector machines: pairs that are far enough apart no longer count.
+    The ranking hinge of support vector machines (R. Herbrich, T. Graepel, K. Obermayer, Large Margin Rank
+    Boundaries for Ordinal Regression, 2000): pairs that are far enough apart no longer count.
+
+    Use where pairs that are ranked right by enough should not be trained any further.
     """
     return F.relu(1 - (chosen - rejected - margin))
 
@@ -47,6 +54,8 @@ def focal(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0, focal_
 
     Focal ranking loss of InternLM2, arXiv:2403.17297: pairs that are ranked right count less, the surer the
     less; those ranked wrong count in full.
+
+    Use where most pairs are easy, and the hard ones should count.
     """
     gap = chosen - rejected - margin
     # 1 - 2 max(0, p - 1/2) = min(1, 2 (1 - p)), with its logarithm taken where it is exact.
@@ -57,7 +66,9 @@ def focal(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0, focal_
 def soft_label(chosen: Tensor, rejected: Tensor, chosen_probability: Tensor) -> Tensor:
     """-q log sigmoid(h) - (1 - q) log sigmoid(-h), with h = chosen - rejected and q = chosen_probability.
 
-    Bradley-Terry where annotators do not agree: least at sigmoid(h) = q.
+    Bradley-Terry where annotators do not agree, arXiv:1706.03741, eq. 1: least at sigmoid(h) = q.
+
+    Use where several people judged a pair, or a model said how sure it is, as a column `chosen_probability`.
     """
     gap = chosen - rejected
     return -chosen_probability * F.logsigmoid(gap) - (1 - chosen_probability) * F.logsigmoid(-gap)
@@ -82,6 +93,8 @@ def centering(chosen: Tensor, rejected: Tensor) -> Tensor:  # float[P]
     """(chosen + rejected)².
 
     Keeps rewards around zero, arXiv:2312.09244, eq. 2.
+
+    Use where rewards are compared across prompts or handed to reinforcement learning.
     """
     return (chosen + rejected).square()
 

@@ -16,6 +16,8 @@ def step_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
     Process supervision, arXiv:2305.20050; with a probability for a label, as rollouts estimate it,
     arXiv:2312.08935.
+
+    Use for solutions whose steps were judged one by one.
     """
     wrong, right = F.log_softmax(logits, -1).unbind(-1)
     return -label * right - (1 - label) * wrong

@@ -49,6 +49,8 @@ def aot(pair: PairScores, beta: float = 0.1, label_smoothing: float = 0.0) -> Te
     """DPO's loss of beta * (u_(i) - v_(i)), with u, v the sorted gaps of policy and reference.
 
     Alignment via optimal transport, paired, arXiv:2406.05882.
+
+    Use where chosen should win as a whole, rather than in every single pair; wants many pairs a step.
     """
     reference_gap, _, _ = met(pair)
     return sigmoid(beta * (pair.chosen - pair.rejected - reference_gap), label_smoothing)
@@ -58,6 +60,8 @@ def aot_unpaired(pair: PairScores, beta: float = 0.1, label_smoothing: float = 0
     """DPO's loss of beta * (c_(i) - r_(i)), with c, r the sorted ratios of all chosen and all rejected.
 
     Alignment via optimal transport, unpaired, arXiv:2406.05882.
+
+    Use where good and bad completions are not answers to the same prompts; wants many pairs a step.
     """
     _, rejected_ratio, chosen_ratio = met(pair)
     rising = sigmoid(beta * (pair.chosen_ratio - rejected_ratio), label_smoothing)

@@ -50,6 +50,8 @@ def kto(
 
     Kahneman-Tversky optimization, arXiv:2402.01306; the baseline is the KL of policy and reference, as
     estimated on prompts with completions of other prompts, and at least 0.
+
+    Use where single answers were judged, a thumb up or down; wants many examples a step.
     """
     weight = scores.label * desirable_weight + (1 - scores.label) * undesirable_weight
     return weight * F.sigmoid(-beta * scores.advantage)
@@ -61,6 +63,8 @@ def apo_zero_unpaired(
     """λ (1 - sigmoid(beta * advantage)), with a baseline of 0.
 
     Anchored preference optimization, arXiv:2408.06266, its zero variant, one completion at a time.
+
+    Use in place of kto where the KL costs too much, or a step has few examples.
     """
     return kto(scores, beta, desirable_weight, undesirable_weight)
 
@@ -69,6 +73,8 @@ def bco(scores: UnpairedScores, beta: float = 0.1) -> Tensor:
     """-log sigmoid(beta * advantage).
 
     Binary classifier optimization, arXiv:2404.04656; beta times the baseline is its reward shift.
+
+    Use where single answers were judged; its threshold is learned from all of training, not from a step.
     """
     return -F.logsigmoid(beta * scores.advantage)
 

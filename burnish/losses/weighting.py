@@ -12,6 +12,8 @@ def length_desensitized(forest: Forest, logprob: Tensor, ld_alpha: float) -> Ten
     """Sum over as many tokens of a completion as both of its pair have + α * sum over the rest, α = ld_alpha.
 
     LD-DPO, arXiv:2409.06411: what only the longer one has moves its log-probability less.
+
+    Use where DPO makes answers longer.
     """
     length = forest.trained_per_branch
     shared = length.view(-1, 2).amin(1).repeat_interleave(2)
@@ -26,6 +28,8 @@ def on_policy_weight(forest: Forest, logprob: Tensor, log_sum_squares: Tensor) -
 
     WPO, arXiv:2406.11827, with its alignment to sampling: pairs count as much as the policy would say
     them. From float[N] log-probabilities of tokens and `Details.log_sum_squares`; without gradient.
+
+    Use where the pairs were written by other models.
     """
     aligned = forest.per_branch((logprob - log_sum_squares).detach()) / forest.trained_per_branch
     return aligned.view(-1, 2).sum(1).exp()

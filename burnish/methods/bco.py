@@ -3,6 +3,8 @@ the logit of a classifier does (arXiv:2404.04656).
 
 The reward is beta times the *ratio*, log policy - log reference; its threshold is a shift: the mean reward of
 all completions seen so far in training, those of the step included.
+
+Use on the same rows as KTO, where no completions of other prompts should have to be computed.
 """
 
 from __future__ import annotations

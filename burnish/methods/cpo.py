@@ -1,6 +1,8 @@
 """Contrastive preference optimization: DPO with a uniform reference, beside the likelihood of the chosen
 completion (arXiv:2401.08417); and SimPO (arXiv:2405.14734) and AlphaPO (arXiv:2501.03884), which compare
 completions per token and ask for a margin.
+
+Use where a reference is too much to compute or to hold; SimPO where answers are the model's own.
 """
 
 from __future__ import annotations

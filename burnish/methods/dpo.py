@@ -4,6 +4,8 @@ against a reference policy (arXiv:2305.18290).
 The *ratio* of a completion is log policy - log reference; the *margin* of a pair is the chosen ratio
 minus the rejected one. A loss is a function of these (`losses/margin.py`, `losses/preference.py`,
 `losses/transport.py`); it is a mean over pairs, and `sft`, where it is added, one over chosen tokens.
+
+Use for pairs, after fine-tuning: the method to try first.
 """
 
 from __future__ import annotations

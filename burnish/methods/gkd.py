@@ -4,6 +4,8 @@ Generalized knowledge distillation (arXiv:2306.13649) on the completions of a da
 over the whole vocabulary, in tiles of which neither model's logits outlive their turn, and its loss is a
 mean over trained tokens. Of a chat the last turn of the assistant is trained, unless its messages say
 otherwise; `assistant_only_loss` with `completion_only_loss=False` trains every turn of it.
+
+Use to make a small model of a large one that has the same tokens.
 """
 
 from __future__ import annotations

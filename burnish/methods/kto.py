@@ -4,6 +4,9 @@ by itself, without pairs (arXiv:2402.01306).
 How good a completion is to the policy is its *ratio*, log policy - log reference. It is measured by the
 ratio of completions that have nothing to do with their prompts: an estimate of the KL of policy and
 reference, for which every prompt of a step gets the completion of another one, drawn anew in every step.
+
+Use where answers were judged one at a time, or good and bad ones are not equally many; it wants a low
+learning rate and many examples a step.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 than those of the rejected ones; one stage, and no reference (arXiv:2403.07691).
 
 The likelihood of the chosen side is a mean over its tokens, prompt included, as in the authors' code.
+
+Use to go from a base model to a preferred one in one stage, without the cost of a reference.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The prompt and all steps are one text, of which the token at the end of every step is judged. Loads and saves
 as `AutoModelForTokenClassification` with two labels, wrong and right.
+
+Use where solutions have steps and it matters which of them goes wrong, as in mathematics.
 """
 
 from __future__ import annotations

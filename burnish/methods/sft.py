@@ -1,6 +1,8 @@
 """Supervised fine-tuning: raise the likelihood of the trained tokens.
 
 A row is a text, a chat, or a prompt with a completion. The loss is a mean over trained tokens.
+
+Use first: to teach a format, a task or a tone from examples, and as the start of the methods below.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Triple preference optimization: a pair's contrast without a reference policy, beside the likelihood of a
 gold completion, which is better than both (arXiv:2405.16681) and stands in the column `reference`.
+
+Use where a third completion is better than both of the pair, such as a person's own.
 """
 
 from __future__ import annotations
