@@ -148,10 +148,10 @@ def main(words: Sequence[str] | None = None) -> None:
     learned = []
     for method in options.methods:
         learned.append(learn(method, setting, rows, options.rates, options.seeds))
-        console.print("  ".join(line_of(learned[-1])))
+        console.print("  ".join(line_of(learned[-1])), soft_wrap=True)
     command = shlex.join(["python", "-m", "benchmarks.learning", *(sys.argv[1:] if words is None else words)])
     text = section(learned, setting, rows, options, command)
-    console.print(text, markup=False)
+    console.print(text, markup=False, soft_wrap=True)
     if options.write:
         write_section(Path(options.write), text)
 

@@ -116,4 +116,6 @@ def test_standard_error_and_interval():
 def test_a_section_takes_the_place_of_the_one_with_its_heading():
     document = "# Results\n\nWords.\n\n## a\n\nold\n\n## b\n\nkept\n"
     assert with_section(document, "## a\n\nnew\n") == "# Results\n\nWords.\n\n## a\n\nnew\n\n## b\n\nkept\n"
-    assert with_section(document, "## b, LoRA\n\nnew\n") == document + "\n## b, LoRA\n\nnew\n"
+    longer = document + "\n## b, LoRA\n\nnew\n"
+    assert with_section(document, "## b, LoRA\n\nnew\n") == longer
+    assert with_section(longer, "## b\n\nkept\n") == longer
