@@ -180,10 +180,10 @@ def test_every_loss_is_tested_by_hand():
     assert names == {*MARGIN_LOSSES, *PAIR_LOSSES, *STEP_LOSSES} == PREFERENCE_LOSSES.keys() - {"sft"}
 
 
-def test_every_loss_names_its_formula_and_source():
-    for name, loss in PREFERENCE_LOSSES.items():
-        formula, source = loss.__doc__.strip().split("\n\n")
-        assert formula and ("arXiv" in source or name == "sft")
+def test_every_loss_names_its_formula_source_and_use():
+    for loss in PREFERENCE_LOSSES.values():
+        formula, source, use = loss.__doc__.strip().split("\n\n")
+        assert formula and "arXiv" in source and use.strip().startswith("Use ")
 
 
 def test_losses_of_several_kinds_add_up():

@@ -102,12 +102,12 @@ def test_by_hand(name, inputs, loss, expected):
     assert torch.autograd.gradcheck(loss, (double(inputs).requires_grad_(),))
 
 
-def test_every_loss_has_its_case_formula_and_source():
+def test_every_loss_has_its_case_formula_source_and_use():
     named = {**UNPAIRED_LOSSES, "bco": unpaired.bco, **CPO_LOSSES, **TPO_LOSSES}
     assert named.keys() == UNPAIRED.keys() | LEADS.keys()
     for loss in named.values():
-        formula, source = loss.__doc__.strip().split("\n\n")
-        assert formula and "arXiv" in source
+        formula, source, use = loss.__doc__.strip().split("\n\n")
+        assert formula and "arXiv" in source and use.strip().startswith("Use ")
 
 
 def test_the_baseline_and_the_reference_have_no_gradient():
