@@ -145,15 +145,14 @@ def main(words: Sequence[str] | None = None) -> None:
     setting = Setting(
         options.model or demo_model(), options.lora, options.epochs, options.steps, options.batch
     )
-    learned = []
+    command = shlex.join(["python", "-m", "benchmarks.learning", *(sys.argv[1:] if words is None else words)])
+    learned: list[Learned] = []
     for method in options.methods:
         learned.append(learn(method, setting, rows, options.rates, options.seeds))
-        console.print("  ".join(line_of(learned[-1])), soft_wrap=True)
-    command = shlex.join(["python", "-m", "benchmarks.learning", *(sys.argv[1:] if words is None else words)])
-    text = section(learned, setting, rows, options, command)
+        text = section(learned, setting, rows, options, command)
+        if options.write:  # after every method, so that what was measured is there if it ends early
+            write_section(Path(options.write), text)
     console.print(text, markup=False, soft_wrap=True)
-    if options.write:
-        write_section(Path(options.write), text)
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -119,3 +119,18 @@ def test_a_section_takes_the_place_of_the_one_with_its_heading():
     longer = document + "\n## b, LoRA\n\nnew\n"
     assert with_section(document, "## b, LoRA\n\nnew\n") == longer
     assert with_section(longer, "## b\n\nkept\n") == longer
+
+
+def test_what_was_measured_is_written_though_a_later_method_fails(
+    files, tiny_model_dir, tmp_path, monkeypatch
+):
+    def learn(method, *_):
+        if method == "dpo":
+            raise KeyboardInterrupt
+        return Learned(method, 1e-3, {}, [Run(0.5, 0.75, 2, 1.0, "float32")], pairs=6)
+
+    monkeypatch.setattr(learning, "learn", learn)
+    file = tmp_path / "results.md"
+    with pytest.raises(KeyboardInterrupt):
+        run(files, tiny_model_dir, "--write", str(file))
+    assert list(cells(file.read_text(encoding="utf-8"))) == ["reward"]
