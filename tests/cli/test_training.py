@@ -109,8 +109,8 @@ def bad_inputs(tmp_path, tiny_model_dir, chats_file, pairs_file):
             ["--load_in_4bit", "use_peft"],
         ),
         (
-            "dpo --model_name_or_path {tiny} --dataset_name {pairs} --sync_ref_model",
-            ["--sync_ref_model", "not supp"],
+            "dpo --model_name_or_path {tiny} --dataset_name {pairs} --activation_offloading",
+            ["--activation_offloading", "not supp"],
         ),
     ],
 )
