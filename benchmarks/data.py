@@ -43,7 +43,12 @@ MAX_LENGTH = {"sft": 1024, "dpo": None}
 MORE = 10
 """How many times the rows memory is compared at."""
 
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
 
 console = Console(highlight=False)
 

@@ -15,7 +15,7 @@ from burnish.pipeline.methods import METHODS
 
 app = typer.Typer(
     name="burnish",
-    help="Post-training of language models on one engine: SFT, reward modeling and DPO.",
+    help="Post-training of language models on one engine: SFT, reward models, preferences, distillation.",
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -74,9 +74,7 @@ def run(
 @app.command()
 def inspect(
     data: Annotated[str, typer.Argument(help="A file, a folder, a pattern, a hub id; DATA#500 samples 500.")],
-    method: Annotated[
-        str | None, _flag("method", "sft, reward or dpo; else the format is recognised.")
-    ] = None,
+    method: Annotated[str | None, _flag("method", "A method, as dpo; else the format is recognised.")] = None,
     model: Annotated[str | None, _flag("model", "Whose tokenizer says what is trained.")] = None,
     columns: Annotated[str | None, _flag("columns", "Your names: prompt=question,chosen=good.")] = None,
     row_function: Annotated[

@@ -18,13 +18,24 @@ from burnish.data.inspection.inspection import Inspection
 from burnish.data.inspection.text import show
 from burnish.data.inspection.thresholds import Threshold, parse_thresholds
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.reading.formats import LANGUAGE, PREFERENCE, Family
+from burnish.data.reading.formats import JUDGED, LANGUAGE, PREFERENCE, STEPWISE, TRIPLE, Family
 from burnish.data.sources.rows import Source, parse_columns
 from burnish.data.sources.source import load_rows
 from burnish.errors import UserError, nearest
 
-READS: Mapping[str, Family] = {"sft": LANGUAGE, "reward": PREFERENCE, "dpo": PREFERENCE}
-"""The family of formats that each method reads."""
+READS: Mapping[str, Family] = {
+    "sft": LANGUAGE,
+    "reward": PREFERENCE,
+    "dpo": PREFERENCE,
+    "kto": JUDGED,
+    "bco": JUDGED,
+    "orpo": PREFERENCE,
+    "cpo": PREFERENCE,
+    "tpo": TRIPLE,
+    "gkd": LANGUAGE,
+    "prm": STEPWISE,
+}
+"""The family of formats that each method reads, unless its options say otherwise."""
 
 EXIT_TOO_MANY = 1
 PAGE_ROWS = 3

@@ -157,10 +157,21 @@ def compute_dtype(model: nn.Module, args: EngineConfig) -> torch.dtype | None:
     if args.fsdp or args.deepspeed:
         return None
     stored = next((p.dtype for p in inner_model(model).parameters() if p.is_floating_point()), torch.float32)
+    frozen_half = any(p.dtype == torch.bfloat16 for p in model.parameters() if not p.requires_grad)
+    if args.bf16 is False and frozen_half and _has_trained_head(model):
+        raise UserError(
+            "the base is stored in bfloat16, and the head that is trained on it in float32",
+            where="bf16",
+            fix="leave bf16 unset, or load the base in float32 (dtype=float32)",
+        )
     if stored == torch.float64 or args.bf16 is False:
         return None
-    frozen_half = any(p.dtype == torch.bfloat16 for p in model.parameters() if not p.requires_grad)
     return torch.bfloat16 if args.bf16 or frozen_half or fast_bfloat16(args.device) else None
+
+
+def _has_trained_head(model: nn.Module) -> bool:
+    """Whether weights of the model itself are trained beside those of an adapter."""
+    return any(p.requires_grad and "modules_to_save" in name for name, p in model.named_parameters())
 
 
 # Tokenizer

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
+from burnish.models.precision import WorkingCopies
 from burnish.models.tiers import configs
 
 LENGTH_RULES = {
@@ -74,7 +75,17 @@ def comparable(
         stack.enter_context(_only(model, parameters))
         stack.enter_context(_without_noise(model))
         stack.enter_context(_short_rules(model, max_length, max_tokens))
+        stack.enter_context(_one_dtype(model))
         yield
+
+
+def _one_dtype(model: nn.Module) -> AbstractContextManager[None]:
+    """Trained weights that are stored in float32 on a 16-bit base compute in the base's dtype, as in
+    training: a new head could not take the base's output otherwise."""
+    dtype = coarsest_dtype(model)
+    if dtype not in (torch.bfloat16, torch.float16):
+        return nullcontext()
+    return WorkingCopies(model, dtype)()
 
 
 @contextmanager

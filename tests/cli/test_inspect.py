@@ -113,3 +113,13 @@ def test_without_a_model_torch_is_not_loaded(folder):
     words = ["inspect", "pairs.jsonl", "--columns", OWN_NAMES, "--json"]
     result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=folder)
     assert result.stderr.strip() == "False"
+
+
+def test_a_method_reads_here_what_its_trainer_reads():
+    from burnish.cli.inspect import READS
+    from burnish.pipeline.methods import METHODS
+
+    assert READS.keys() == METHODS.keys()
+    for name, method in METHODS.items():
+        family = method.trainer_class().read_row
+        assert READS[name] is family or (name == "gkd" and READS[name].name == family.name)

@@ -9,7 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, LlamaForSequenceClassification
+from peft import LoraConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaForSequenceClassification,
+)
 
 from burnish import RewardConfig, RewardTrainer
 from burnish.cli import main
@@ -17,7 +22,7 @@ from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.errors import UserError
 from burnish.losses.reward import REWARD_PAIR_LOSSES
-from tests.conftest import tiny_tokenizer, write_rows
+from tests.conftest import save_tiny_model, tiny_tokenizer, write_rows
 from tests.invariants.conftest import llama_of, trees
 
 QUIET = {"report_to": "none", "disable_tqdm": True, "bf16": False, "save_strategy": "no"}
@@ -444,3 +449,25 @@ def test_a_loss_beside_a_loss_type_is_refused(tmp_path):
     args = RewardConfig(output_dir=str(tmp_path), loss_type="hinge", **QUIET)
     with pytest.raises(UserError, match="there is a loss_type hinge too"):
         RewardTrainer(model_of(), args=args, processing_class=tiny_tokenizer(), loss=print)
+
+
+def test_a_head_on_a_frozen_bfloat16_base(tmp_path):
+    """With an adapter, the new head is float32 on a base that stays as it is stored."""
+    base = save_tiny_model(tmp_path / "base")
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    rows = Dataset.from_list(
+        [{"prompt": f"{n} plus 1 is", "chosen": f" {n + 1}.", "rejected": f" {n}."} for n in range(8)]
+    )
+
+    def trained(**options):
+        args = RewardConfig(
+            output_dir=str(tmp_path / "out"), max_steps=2, report_to="none", save_strategy="no", **options
+        )
+        adapter = LoraConfig(r=4, target_modules="all-linear")
+        trainer = RewardTrainer(str(base), args, train_dataset=rows, peft_config=adapter)
+        trainer.train()
+        return trainer
+
+    assert trained().state.global_step == 2
+    with pytest.raises(UserError, match="bf16: the base is stored in bfloat16"):
+        trained(bf16=False)

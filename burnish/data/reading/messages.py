@@ -254,6 +254,8 @@ def read_tools(value: Any) -> list[Any]:
 
 
 def without_nulls(value: Any) -> Any:
+    if isinstance(value, str):  # nearly always, and the question below is a slow one
+        return value
     if isinstance(value, Mapping):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
