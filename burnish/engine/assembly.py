@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainingArguments, set_seed
 
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
@@ -67,7 +67,11 @@ def _changed(args: TrainingArguments) -> dict[str, Any]:
 def build_model(
     model: Any, task: Task, args: EngineConfig, peft_config: Any, quantization_config: Any
 ) -> Built:
-    """Load the model if it is a name, put the adapter on, and store trained weights in float32."""
+    """Load the model if it is a name, put the adapter on, and store trained weights in float32.
+
+    New weights, of a head or an adapter, are drawn by the config's seed.
+    """
+    set_seed(args.seed)
     if isinstance(model, str):
         name, kwargs = model, {**args.head_kwargs(), **init_kwargs(args)}
         if quantization_config is not None:

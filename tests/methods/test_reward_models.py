@@ -308,7 +308,7 @@ def test_several_attributes_and_their_readout(tiny_model_dir, tmp_path):
 
 def test_ordinal_scores_are_learnt_on_their_own_scale(tiny_model_dir, tmp_path):
     options = {"attributes": ["help"], "ordinal_levels": [0.0, 1.0, 2.0, 3.0]}
-    _, logs = trained(tmp_path, tiny_model_dir, SCORED, loss_type="ordinal", max_steps=80, **options)
+    _, logs = trained(tmp_path, tiny_model_dir, SCORED, loss_type="ordinal", max_steps=160, **options)
     assert logs[-1]["accuracy"] == 1.0 and logs[-1]["mean_absolute_error"] < 0.5
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path).num_labels == 1
 
@@ -471,3 +471,16 @@ def test_a_head_on_a_frozen_bfloat16_base(tmp_path):
     assert trained().state.global_step == 2
     with pytest.raises(UserError, match="bf16: the base is stored in bfloat16"):
         trained(bf16=False)
+
+
+def test_new_weights_are_drawn_by_the_seed(tiny_model_dir, tmp_path):
+    """A head and an adapter of one seed are the same whatever was drawn before."""
+
+    def drawn(seed):
+        torch.rand(seed + 3)
+        args = RewardConfig(output_dir=str(tmp_path), seed=seed, **QUIET)
+        adapter = LoraConfig(r=4, target_modules="all-linear")
+        trainer = RewardTrainer(str(tiny_model_dir), args, peft_config=adapter)
+        return torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
+
+    assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))

@@ -262,7 +262,7 @@ WORKER = """
 import sys, torch
 from datasets import Dataset, IterableDataset
 from tests.conftest import tiny_tokenizer
-from tests.engine.test_rows import TEXTS, sft, weights
+from tests.engine.test_preparation import TEXTS, sft, weights
 from pathlib import Path
 
 batch, streamed, folder = int(sys.argv[1]), sys.argv[2] == "stream", Path(sys.argv[3])
