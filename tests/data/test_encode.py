@@ -33,6 +33,12 @@ def test_tokens_and_their_places_are_those_of_whole_texts(words, data):
         assert 0 not in wanted or encoded.tokens_before(0) == 0
 
 
+def test_no_token_ends_before_a_text_that_begins_with_white_space():
+    tokenizer = byte_tokenizer(chats.CHATML)
+    (found,) = encode(tokenizer, [" <|im_start|>"], [(0, 1)], add_special_tokens=False)
+    assert (found.tokens_before(0), found.tokens_before(1)) == (0, 1)
+
+
 def test_what_texts_share_reaches_the_tokenizer_once(monkeypatch):
     tokenizer = byte_tokenizer(chats.CHATML)
     prompt = "<|im_start|>user\nhello<|im_end|>\n"

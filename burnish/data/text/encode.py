@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, chain, groupby, takewhile
 from typing import Any
 
 from transformers import TokenizersBackend
@@ -138,7 +138,9 @@ class Piece:
     def tokens_before(self, position: int) -> int:
         if self.encoding is None:
             return len(self.ids) if position else 0
-        token = self.encoding.char_to_token(position) if position else None
+        if not position:  # offsets say of white space that it ends where it begins, so they cannot tell
+            return sum(1 for _ in takewhile(bool, self.encoding.special_tokens_mask))
+        token = self.encoding.char_to_token(position)
         return bisect_right(_ends(self.encoding.offsets), position) if token is None else token
 
 
