@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,14 +42,20 @@ def tiny_tokenizer(chat_template: str | None = CHAT_TEMPLATE):
     return tokenizer
 
 
-def save_tiny_model(folder: Path, *, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+def save_tiny_model(
+    folder: Path,
+    *,
+    chat_template: str | None = CHAT_TEMPLATE,
+    model_class: str = "LlamaForCausalLM",
+    **options: Any,
+) -> Path:
     """A random two-layer Llama with its tokenizer, as `save_pretrained` writes it."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
     tokenizer = tiny_tokenizer(chat_template)
     torch.manual_seed(0)
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
@@ -59,8 +66,9 @@ def save_tiny_model(folder: Path, *, chat_template: str | None = CHAT_TEMPLATE) 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
+        **options,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    getattr(transformers, model_class)(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -17,8 +17,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from burnish.data.example import TokenizedExample
-from burnish.data.forest import Forest
 from burnish.data.preparation.stream import PreparedStream
+from burnish.engine.survey import measured
 from burnish.errors import UserError
 from burnish.models.reference import COLUMN, Reference
 from burnish.paths import cache_folder
@@ -71,12 +71,11 @@ def _score_rows(
     for start in starts:
         first = min(start + rank * ROWS, len(dataset))
         indices = range(first, min(first + ROWS, len(dataset)))
-        rows = {index: TokenizedExample.from_row(dataset[index]) for index in indices}
-        index_of = {id(example): index for index, example in rows.items()}
-        for examples in engine.cut(list(rows.values())):
-            forest = Forest.pack(examples or [engine.filler()]).to(engine.args.device)
-            values = reference.score(engine.model, forest).double().view(len(examples) or 1, -1).tolist()
-            scores |= {index_of[id(e)]: value for e, value in zip(examples, values, strict=False)}
+        examples = [TokenizedExample.from_row(dataset[index]) for index in indices]
+        values = measured(
+            engine, examples, lambda f: reference.score(engine.model, f).double().view(f.trees, -1)
+        )
+        scores |= dict(zip(indices, values.tolist(), strict=True))
         bar.update(min(ROWS * ranks, len(dataset) - start))
     bar.close()
     scores = _gathered(scores, ranks)

@@ -23,7 +23,7 @@ from burnish.data.inspection.shown import shown_row
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.truncate import EQUAL, fit, nothing_said
 from burnish.data.reading.formats import Family, Recognition, family_of
-from burnish.data.sources.rows import RowReader, Source
+from burnish.data.sources.rows import RowReader, Source, recognised, rows_of
 from burnish.errors import UserError
 
 EXAMPLES_OF_A_FINDING = 5
@@ -42,8 +42,7 @@ class Rows:
         """Every row with what comes of it in training; its faults are findings, not errors."""
         size = self.reader.options.batch_size
         for start in range(0, len(self.source), size):
-            batch = self.source.dataset[start : start + size]
-            rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+            rows = rows_of(self.source.dataset[start : start + size])
             found = [self._read(index, row) for index, row in enumerate(rows, start)]
             if self.tokenizer is not None:
                 self._tokenize([seen for seen in found if seen.example is not None and not seen.dropped])
@@ -108,7 +107,7 @@ def inspect(
     not be among these. `show`: how many rows to show as they are trained, which takes a tokenizer.
     """
     reader = reader_of(source, options, family)
-    recognition = _recognised(source, reader)
+    recognition = recognised(source.dataset[0], reader, source.origins.name)
     used = _used(recognition)
     held_out = _evaluation(evaluation, reader) if evaluation is not None else None
     setting = Setting(tokenizer, used, held_out)
@@ -135,19 +134,12 @@ def inspect(
 
 def reader_of(source: Source, options: PreparationOptions, family: Family | None = None) -> RowReader:
     """How the rows are read: by the family, or by the first that knows the columns. Raises `UserError`."""
-    options = replace(options, columns={**options.columns, **source.columns})
+    options = options.with_columns(source.columns)
     if family is not None:
         return RowReader(family, options)
     as_it_is: Any = RowReader(cast(Any, dict), options)
     try:
         return RowReader(family_of(as_it_is(source.dataset[0])), options)
-    except UserError as error:
-        raise error.at(source.origins.name) from error.__cause__
-
-
-def _recognised(source: Source, reader: RowReader) -> Recognition | None:
-    try:
-        return reader.recognise(source.dataset[0])
     except UserError as error:
         raise error.at(source.origins.name) from error.__cause__
 
@@ -164,7 +156,7 @@ def _evaluation(source: Source, reader: RowReader) -> Evaluation:
     """The rows of an evaluation, as its own columns are named; those that cannot be read are left out."""
     columns = source.columns or reader.options.columns
     own = RowReader(reader.read_row, replace(reader.options, columns=columns))
-    _recognised(source, own)
+    recognised(source.dataset[0], own, source.origins.name)
     found = Evaluation()
     for seen in Rows(source, own):
         found.add(seen)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any
 
 from burnish.data.inspection.inspection import ShownRow
 from burnish.data.inspection.seen import PAIR, Seen, completion_names
+from burnish.data.text.preview import runs
 
 
 def shown_row(seen: Seen, tokenizer: Any) -> ShownRow:
@@ -14,14 +14,9 @@ def shown_row(seen: Seen, tokenizer: Any) -> ShownRow:
     example = seen.kept[0]
     names = completion_names(seen.example) if seen.example is not None else ("tokens",)
     completions = [
-        _runs(tokens, trained, tokenizer)
+        runs(tokens, trained, tokenizer)
         for tokens, trained in zip(example.completions, example.trained, strict=True)
     ]
-    prompt = _runs(example.prompt, [False] * len(example.prompt), tokenizer)
+    prompt = runs(example.prompt, [False] * len(example.prompt), tokenizer)
     names = names if len(names) == len(completions) else PAIR[: len(completions)]
     return ShownRow(seen.number, example.origin, prompt, completions, list(names))
-
-
-def _runs(tokens: list[int], trained: list[bool], tokenizer: Any) -> list[tuple[str, bool]]:
-    pairs = groupby(zip(tokens, trained, strict=True), key=lambda pair: pair[1])
-    return [(tokenizer.decode([token for token, _ in run]), is_trained) for is_trained, run in pairs]

@@ -40,7 +40,7 @@ OUTCOME = {
     "length": pa.int32(),
     "scored": pa.int32(),
 }
-"""Columns that live until the report is counted."""
+"""Columns of the ledger: what became of a row, from which the report is counted."""
 
 
 class Begun(NamedTuple):
@@ -74,21 +74,17 @@ class Pass:
     tokenizer: Any
     carried: tuple[str, ...] = ()  # columns of numbers that every row has
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]], indices: Sequence[int]) -> pa.Table:
-        """Columns of rows, and their indices in the dataset, to the columns of `table`."""
-        begun = self.begin(batch, indices)
+    def __call__(self, rows: Sequence[Mapping[str, Any]], indices: Sequence[int]) -> pa.Table:
+        """Rows, and their indices in the dataset, to the columns of `table`."""
+        begun = self.begin(rows, indices)
         return self.finish(begun, self.encode(begun))
 
     def made_of(self, rows: Sequence[Mapping[str, Any]], indices: Sequence[int]) -> list[Found]:
         """What comes of each row before truncation, or what is wrong with it, with its place."""
-        begun = self._read_all(rows, indices)
+        begun = self.begin(rows, indices)
         return list(self._found(begun, self.encode(begun)))
 
-    def begin(self, batch: Mapping[str, Sequence[Any]], indices: Sequence[int]) -> Begun:
-        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        return self._read_all(rows, indices)
-
-    def _read_all(self, rows: Sequence[Mapping[str, Any]], indices: Sequence[int]) -> Begun:
+    def begin(self, rows: Sequence[Mapping[str, Any]], indices: Sequence[int]) -> Begun:
         origins = [self.origins.of(index, row) for index, row in zip(indices, rows, strict=True)]
         read = [self._read(*each) for each in zip(rows, indices, origins, strict=True)]
         examples = [example for example in read if isinstance(example, Example)]

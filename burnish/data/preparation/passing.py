@@ -33,6 +33,7 @@ from datasets.utils import tqdm
 
 from burnish.data.preparation.batch import OUTCOME, Begun, Pass
 from burnish.data.preparation.options import PreparationOptions
+from burnish.data.sources.rows import rows_of
 from burnish.errors import UserError
 from burnish.paths import cache_folder
 
@@ -114,7 +115,7 @@ def _in_stages(dataset: Dataset, pass_: Pass, batches: Iterator[range]) -> Itera
     with ThreadPoolExecutor(1) as beside:
         running: tuple[Begun, Future[Any]] | None = None
         for indices in batches:
-            begun = pass_.begin(dataset[indices], indices)
+            begun = pass_.begin(rows_of(dataset[indices]), indices)
             future = beside.submit(pass_.encode, begun)
             if running:
                 yield pass_.finish(running[0], running[1].result())
@@ -151,4 +152,4 @@ def _share(dataset: Dataset, pass_: Pass) -> None:
 
 def _work(indices: range) -> pa.Table:
     dataset, pass_ = _shared
-    return pass_(dataset[indices], indices)
+    return pass_(rows_of(dataset[indices]), indices)

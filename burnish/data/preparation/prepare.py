@@ -1,8 +1,8 @@
 """From dataset rows to token ids, in one pass.
 
 `prepare` reads, tokenizes and truncates a batch of rows at a time; the result is cached on disk and read back
-by memory mapping. The cache key is the data, the tokenizer with its template, the options, and the code of
-this folder; when one of them changes, rows are prepared anew.
+by memory mapping. The cache key is the data, the tokenizer with its template, the options, and the code
+of `burnish/data`; when one of them changes, rows are prepared anew.
 
 What became of every row is kept beside the result, so the report is counted from it and is the same whether
 it was computed now or came from the cache.
@@ -10,7 +10,7 @@ it was computed now or came from the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.passing import outcome
 from burnish.data.preparation.report import SHOWN_ROWS, PreparationReport, Tally
 from burnish.data.reading.formats import Recognition
-from burnish.data.sources.rows import Origins, ReadRow, RowReader, Source
+from burnish.data.sources.rows import Origins, ReadRow, RowReader, Source, recognised
 from burnish.errors import UserError
 
 
@@ -58,14 +58,6 @@ def prepare(
     apply_policy(report, options, lambda index: pass_.fault_of(dataset[index], index))
     refuse_nothing_kept(report)
     return Prepared(kept, report)
-
-
-def recognised(first: Mapping[str, Any], reader: RowReader, name: str) -> Recognition | None:
-    """What rows are taken for, by the first of them. Raises `UserError`."""
-    try:
-        return reader.recognise(first)
-    except UserError as error:
-        raise error.at(name) from error.__cause__
 
 
 def apply_policy(

@@ -19,9 +19,9 @@ from torch.utils.data import IterableDataset
 
 from burnish.data.preparation.batch import OUTCOME, Pass
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.preparation.prepare import apply_policy, recognised, refuse_nothing_kept, report_of
+from burnish.data.preparation.prepare import apply_policy, refuse_nothing_kept, report_of
 from burnish.data.preparation.report import PreparationReport
-from burnish.data.sources.rows import Origins, ReadRow, RowReader, RowStream
+from burnish.data.sources.rows import Origins, ReadRow, RowReader, RowStream, recognised
 from burnish.errors import UserError
 
 BATCH = 100
@@ -113,7 +113,7 @@ class _Part:
                 recognition = recognised(batch[0], self.reader, self.stream.name)
                 carried = recognition.carried if recognition else ()
                 run = Pass(Origins(self.stream.name), self.reader, self.tokenizer, carried)
-            outcome = run(_columns(batch), list(range(start, start + len(batch))))
+            outcome = run(_alike(batch), list(range(start, start + len(batch))))
             if start >= self.report.read:
                 found = report_of(outcome.select(["row", *OUTCOME]), self.stream.name, recognition)
                 self._count(found, batch, start, run)
@@ -139,9 +139,10 @@ class _Part:
         return self.first_fault
 
 
-def _columns(batch: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _alike(batch: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the columns of all of them, as a whole dataset has them."""
     names = dict.fromkeys(name for row in batch for name in row)
-    return {name: [row.get(name) for row in batch] for name in names}
+    return [{name: row.get(name) for name in names} for row in batch]
 
 
 def _kept(outcome: pa.Table) -> list[dict[str, Any]]:

@@ -140,6 +140,19 @@ class RowReader:
         return {name: value for name, value in self.__dict__.items() if name != "_function"}
 
 
+def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Columns, as a dataset gives a batch, as rows."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def recognised(first: Mapping[str, Any], reader: RowReader, name: str) -> Recognition | None:
+    """What rows are taken for, by the first of them. Raises `UserError`."""
+    try:
+        return reader.recognise(first)
+    except UserError as error:
+        raise error.at(name) from error.__cause__
+
+
 def check_first(source: Source, read_row: ReadRow, options: PreparationOptions) -> None:
     """Refuse a source whose columns are of no known format, by its first row. Raises `UserError`.
 

@@ -31,12 +31,16 @@ def preview(example: TokenizedExample, tokenizer: Any, limit: int = 2000) -> str
     return "\n".join([prompt, *(f"--- completion {i}\n{text}" for i, text in enumerate(completions))])
 
 
+def runs(tokens: list[int], mask: list[bool], tokenizer: Any) -> list[tuple[str, bool]]:
+    """Tokens as text, in runs that are trained or not."""
+    pairs = groupby(zip(tokens, mask, strict=True), key=lambda pair: pair[1])
+    return [(tokenizer.decode([token for token, _ in run]), trained) for trained, run in pairs]
+
+
 def _marked(tokens: list[int], mask: list[bool], tokenizer: Any) -> str:
-    parts = []
-    for trained, run in groupby(zip(tokens, mask, strict=True), key=lambda pair: pair[1]):
-        text = tokenizer.decode([token for token, _ in run])
-        parts.append(f"{OPEN}{text}{CLOSE}" if trained else text)
-    return "".join(parts)
+    return "".join(
+        f"{OPEN}{text}{CLOSE}" if trained else text for text, trained in runs(tokens, mask, tokenizer)
+    )
 
 
 def _cut(text: str, limit: int) -> str:

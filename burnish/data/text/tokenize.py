@@ -19,7 +19,7 @@ from burnish.data.text.control import WARNING as CONTROL_WARNING
 from burnish.data.text.control import ControlTokens, control_tokens
 from burnish.data.text.dialect import for_template
 from burnish.data.text.encode import Encoded, common_prefix, encode
-from burnish.data.text.render import chat_renderer
+from burnish.data.text.render import Render, chat_renderer
 from burnish.data.text.template import Conversation
 from burnish.data.text.turns import Passage, Span, passages, trained_turns
 from burnish.errors import UserError
@@ -132,9 +132,14 @@ def _prompt_alone(example: Example, tokenizer: Any, options: PreparationOptions)
     """A prompt that is to be answered, as the model is asked it."""
     if isinstance(example.prompt, str):
         return Branch(example.prompt, None, None)
-    template_kwargs = {**options.chat_template_kwargs, **example.columns.get("chat_template_kwargs", {})}
-    render = chat_renderer(tokenizer, example.columns.get("tools"), **template_kwargs)
+    render = _renderer(example, tokenizer, options, example.columns.get("tools"))
     return Branch(render(for_template(example.prompt, tokenizer, render), True), None, None)
+
+
+def _renderer(example: Example, tokenizer: Any, options: PreparationOptions, tools: Any) -> Render:
+    """The chat template with the arguments of the options, and of the row on top."""
+    template_kwargs = {**options.chat_template_kwargs, **example.columns.get("chat_template_kwargs", {})}
+    return chat_renderer(tokenizer, tools, **template_kwargs)
 
 
 def _plain_branch(example: Example, completion: Text, tokenizer: Any, options: PreparationOptions) -> Branch:
@@ -167,8 +172,7 @@ def _chat_branches(
     hides = control.among(messages, tools)
     if hides:
         messages, tools = control.hide_messages(messages), control.hide_tools(tools)
-    template_kwargs = {**options.chat_template_kwargs, **example.columns.get("chat_template_kwargs", {})}
-    render = chat_renderer(tokenizer, tools, **template_kwargs)
+    render = _renderer(example, tokenizer, options, tools)
     whole = Conversation(for_template(messages, tokenizer, render), render)
     branches = []
     for passage in passages(whole, turns, 0 if prompt_trained else len(prompt)):
