@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "models": {"data", "models", "losses.output"},
     "rollout": {"data", "models", "rollout"},
     "evaluation": {"pages", "data", "models", "losses.output", "evaluation"},
+    "export": {"data", "models", "losses.output", "pages", "pipeline", "export"},
     "engine": {"data", "models", "losses.output", "engine"},
     "methods": {"data", "models", "losses", "losses.output", "engine", "rollout"},
     "demo": {"data", "models", "losses", "losses.output", "engine", "rollout", "methods", "pipeline", "demo"},
@@ -36,6 +37,7 @@ MAY_IMPORT = {
         "pipeline",
         "demo",
         "evaluation",
+        "export",
         "cli",
     },
 }
