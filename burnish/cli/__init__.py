@@ -64,11 +64,14 @@ def run(
     check: Annotated[
         bool, typer.Option("--check", help="Check every stage and stop before training.")
     ] = False,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="stage.key=value, defaults.key=value or key=value.")
+    ] = None,
 ) -> None:
     """Run the stages of a pipeline file."""
     from burnish.cli.run import run as run_file
 
-    run_file(file, check)
+    run_file(file, check, assignments or [])
 
 
 @app.command()

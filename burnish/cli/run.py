@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from burnish.pipeline.run import read_pipeline, run_pipeline
-from burnish.pipeline.settings import apply_environment, read_document
+from burnish.pipeline.overlay import read_layers
+from burnish.pipeline.run import TOP_KEYS, read_pipeline, run_pipeline
+from burnish.pipeline.settings import apply_environment
 from burnish.pipeline.stage import PreparedStage, StageResult
 
 COLUMNS = {
@@ -18,9 +21,9 @@ COLUMNS = {
 """Columns of the summary, and the metrics that fill them: the first that a stage has."""
 
 
-def run(file: str, check: bool) -> None:
+def run(file: str, check: bool, assignments: Sequence[str] = ()) -> None:
     """Run a pipeline file; with `check`, stop before training. Raises `UserError`."""
-    document = read_document(file)
+    document = read_layers(file, assignments, TOP_KEYS)
     apply_environment(document)
     pipeline = read_pipeline(document)
     console = Console(highlight=False)

@@ -30,7 +30,7 @@ from burnish.pipeline.settings import Document, Setting, unknown_key
 from burnish.pipeline.stage import PreparedStage, Stage, StageResult
 
 SHORT_NAMES = {"model": "model_name_or_path", "dataset": "dataset_name"}
-TOP_KEYS = ("env", "output_dir", "defaults", "stages")
+TOP_KEYS = ("extends", "env", "output_dir", "defaults", "stages")
 
 
 @dataclass(frozen=True)

@@ -54,16 +54,19 @@ Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class Document:
-    """The mapping at some place of a YAML file: keys to nodes, with the line of each key."""
+    """The mapping at some place of a YAML file: keys to nodes, with the place of each key.
+
+    Keys may come from several files, where one extends another; each keeps its own file and line.
+    """
 
     path: str
     loader: Loader
     nodes: dict[str, yaml.Node]
-    lines: dict[str, int]
+    places: dict[str, str]  # of every key: `chat.yaml:3`, or the flag that set it
 
     def where(self, key: str = "") -> str:
         """The place of a key; of the first one, where the key is not given."""
-        return f"{self.path}:{self.lines.get(key) or min(self.lines.values(), default=1)}"
+        return self.places.get(key) or next(iter(self.places.values()), f"{self.path}:1")
 
     def pop(self, key: str) -> yaml.Node | None:
         return self.nodes.pop(key, None)
@@ -81,13 +84,12 @@ class Document:
         try:
             return self.loader.construct_object(node, deep=True)
         except yaml.YAMLError as error:
-            raise syntax_error(self.path, error) from None
+            raise syntax_error(place_of(node).rpartition(":")[0] or self.path, error) from None
 
     def below(self, node: yaml.Node, what: str) -> Document:
         """The mapping that a node is. Raises `UserError` if it is none."""
-        line = node.start_mark.line + 1
         if not isinstance(node, yaml.MappingNode):
-            raise UserError(f"{what} must be a mapping of keys to values", where=f"{self.path}:{line}")
+            raise UserError(f"{what} must be a mapping of keys to values", where=place_of(node))
         return mapping(self.path, self.loader, node)
 
 
@@ -99,6 +101,7 @@ def read_document(path: str) -> Document:
         raise UserError("there is no such file", where=path, fix="check the path after --config") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read ({error})", where=path) from None
+    loader.name = path  # which the marks of nodes carry
     try:
         node = loader.get_single_node()
     except yaml.YAMLError as error:
@@ -115,13 +118,20 @@ def read_document(path: str) -> Document:
 def mapping(path: str, loader: Loader, node: yaml.MappingNode) -> Document:
     loader.flatten_mapping(node)
     nodes: dict[str, yaml.Node] = {}
-    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
     for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
+        key, place = str(key_node.value), place_of(key_node)
         if key in nodes:
-            raise UserError(f"'{key}' is given twice, first on line {lines[key]}", where=f"{path}:{line}")
-        nodes[key], lines[key] = value_node, line
-    return Document(path, loader, nodes, lines)
+            first = places[key].rpartition(":")[2]
+            raise UserError(f"'{key}' is given twice, first on line {first}", where=place)
+        nodes[key], places[key] = value_node, place
+    return Document(path, loader, nodes, places)
+
+
+def place_of(node: yaml.Node) -> str:
+    """`chat.yaml:3`, or the flag that a node was written in."""
+    name = str(node.start_mark.name)
+    return name if name.startswith("--") else f"{name}:{node.start_mark.line + 1}"
 
 
 def syntax_error(path: str, error: yaml.YAMLError) -> UserError:
