@@ -1,7 +1,6 @@
 """What a model says to held-out notes, and how good that is.
 
-Answers are greedy, in batches padded on the left. A bar counts generated tokens, so that it moves on
-slow machines too.
+Answers are greedy. A bar counts generated tokens, so that it moves on slow machines too.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, StoppingCriteriaList
+from transformers import PreTrainedModel
 
 from burnish.demo.task import grade
+from burnish.models.generate import answers as generated
 
 NEW_TOKENS = 40
 """Most tokens of an answer; the longest ticket has about 30."""
@@ -43,26 +42,19 @@ def score_answers(answers: Sequence[str], rows: Sequence[dict[str, Any]]) -> Sco
     )
 
 
-@torch.no_grad()
 def answer(model: PreTrainedModel, tokenizer: Any, rows: Sequence[dict[str, Any]], title: str) -> list[str]:
     """Greedy answers to the prompts of `rows`, without special tokens."""
-    answers: list[str] = []
-    with tqdm(total=-(-len(rows) // BATCH) * NEW_TOKENS, desc=title, unit="token") as bar:
-        for done, batch in enumerate(batches(rows), start=1):
-            prompts = render(
-                tokenizer, [row["prompt"] for row in batch], side="left", add_generation_prompt=True
-            )
-            generated = model.generate(
-                **prompts,
-                max_new_tokens=NEW_TOKENS,
-                do_sample=False,
-                pad_token_id=tokenizer.pad_token_id,
-                stopping_criteria=StoppingCriteriaList([Tick(bar)]),
-            )
-            new = generated[:, prompts["input_ids"].shape[1] :]
-            answers += [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
-            bar.update(done * NEW_TOKENS - bar.n)  # a batch may end early
-    return answers
+    prompts = [row["prompt"] for row in rows]
+    with tqdm(desc=title, unit="token") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found = generated(
+            model, tokenizer, prompts, max_new_tokens=NEW_TOKENS, batch_size=BATCH, progress=progress
+        )
+    return [text.strip() for text in found]
 
 
 @torch.no_grad()
@@ -76,28 +68,15 @@ def mean_reward(
     ]
     total = 0.0
     for batch in tqdm(list(batches(chats)), desc=title, unit="batch"):
-        total += model(**render(tokenizer, batch, side="right")).logits.float().sum().item()
+        total += model(**render(tokenizer, batch)).logits.float().sum().item()
     return total / len(chats)
-
-
-class Tick:
-    """A stopping rule that never stops, and moves the bar by one for each generated token."""
-
-    def __init__(self, bar: tqdm) -> None:
-        self.bar = bar
-
-    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-        self.bar.update(1)
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
 
 
-def render(tokenizer: Any, chats: Sequence[Any], side: str, **options: Any) -> Any:
-    """Chats as one padded batch of ids and mask."""
-    tokenizer.padding_side = side
-    return tokenizer.apply_chat_template(
-        list(chats), padding=True, return_dict=True, return_tensors="pt", **options
-    )
+def render(tokenizer: Any, chats: Sequence[Any]) -> Any:
+    """Chats as one batch of ids and mask, padded on the right."""
+    tokenizer.padding_side = "right"
+    return tokenizer.apply_chat_template(list(chats), padding=True, return_dict=True, return_tensors="pt")

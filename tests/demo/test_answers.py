@@ -1,5 +1,3 @@
-import types
-
 import torch
 
 from burnish.demo import answers
@@ -31,14 +29,15 @@ def test_batched_answers_equal_single_ones(tmp_path, monkeypatch):
 
 
 def test_the_bar_ends_at_its_total(tmp_path, monkeypatch):
-    """One tick per generated token; a batch that ends early still counts in full."""
+    """One tick per step of a batch; a batch that ends early still counts in full."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     bars = []
 
     class Bar:
-        n = 0
+        n = total = 0
 
-        def __init__(self, total, **_):
-            self.total = total
+        def __init__(self, **_):
             bars.append(self)
 
         def __enter__(self):
@@ -48,24 +47,15 @@ def test_the_bar_ends_at_its_total(tmp_path, monkeypatch):
             pass
 
         def update(self, by):
+            assert by >= 0
             self.n += by
 
     monkeypatch.setattr(answers, "tqdm", Bar)
     monkeypatch.setattr(answers, "BATCH", 4)
-    rows = make_rows(0, 0, 0, 6).held_out
-    ids = torch.zeros(4, 7, dtype=torch.long)
-
-    def generate(stopping_criteria, input_ids, **_):
-        for _ in range(3):
-            assert not stopping_criteria(input_ids, None).any()
-        return input_ids
-
-    tokenizer = types.SimpleNamespace(
-        pad_token_id=0,
-        apply_chat_template=lambda chats, **_: {"input_ids": ids[: len(chats)]},
-        batch_decode=lambda new, **_: [""] * len(new),
-    )
-    assert answers.answer(types.SimpleNamespace(generate=generate), tokenizer, rows, "") == [""] * 6
+    rows = make_rows(0, 40, 0, 6)
+    folder = tiny_model(tmp_path, rows, seed=0)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    answers.answer(model, AutoTokenizer.from_pretrained(folder), rows.held_out, "")
     assert bars[0].n == bars[0].total == 2 * answers.NEW_TOKENS
 
 

@@ -111,7 +111,7 @@ def draft(
         plain = example.plain
         example = replace(plain, row=example.row, origin=example.origin)
     if not example.completions:
-        return [Draft(example, [_prompt_alone(example, tokenizer, options)], chat=example.is_chat)]
+        return [Draft(example, [_prompt_alone(example, tokenizer, control, options)], chat=example.is_chat)]
     if not example.is_chat:
         branches = [_plain_branch(example, text, tokenizer, options) for text in example.completions]
         return [Draft(example, branches, chat=False)]
@@ -128,12 +128,21 @@ def draft(
     return [Draft(example, [branch for row in rows for branch in row], chat=True)]
 
 
-def _prompt_alone(example: Example, tokenizer: Any, options: PreparationOptions) -> Branch:
+def _prompt_alone(
+    example: Example, tokenizer: Any, control: ControlTokens, options: PreparationOptions
+) -> Branch:
     """A prompt that is to be answered, as the model is asked it."""
     if isinstance(example.prompt, str):
         return Branch(example.prompt, None, None)
-    render = _renderer(example, tokenizer, options, example.columns.get("tools"))
-    return Branch(render(for_template(example.prompt, tokenizer, render), True), None, None)
+    messages, tools, renamed = example.prompt, example.columns.get("tools"), ""
+    hides = control.among(messages, tools)
+    if hides:
+        messages, tools = control.hide_messages(messages), control.hide_tools(tools)
+    render = _renderer(example, tokenizer, options, tools)
+    text = render(for_template(messages, tokenizer, render), True)
+    if hides:
+        text, renamed = control.restore(text)
+    return Branch(text, None, None, renamed, CONTROL_WARNING if hides else "")
 
 
 def _renderer(example: Example, tokenizer: Any, options: PreparationOptions, tools: Any) -> Render:
@@ -238,7 +247,8 @@ def _assemble(
         for b in draft.branches
     ]
     if not example.completions:
-        return TokenizedExample(rows[0].ids, [], [], {}, example.row, example.origin)
+        warning = draft.branches[0].warning
+        return TokenizedExample(rows[0].ids, [], [], {}, example.row, example.origin, warning)
     starts = [0] * len(rows)
     if options.trains_completion_only(example):
         starts = [_start(row, branch) for row, branch in zip(rows, draft.branches, strict=True)]
