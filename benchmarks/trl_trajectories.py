@@ -1,4 +1,4 @@
-"""Twenty steps of preference methods in TRL and here, on the same rows in one order: how far losses part.
+"""Twenty steps of each method in TRL and here, on the same rows in one order: how far losses part.
 
     python -m benchmarks.trl_trajectories [--steps 20]
 
@@ -32,6 +32,7 @@ from benchmarks.vs_trl import OFFLINE, with_reward_head
 from burnish.data.example import TokenizedExample
 
 LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "SFT": ("SFT", {}),
     "sigmoid": ("DPO", {"loss_type": ["sigmoid"]}),
     "ipo": ("DPO", {"loss_type": ["ipo"]}),
     "robust": ("DPO", {"loss_type": ["robust"], "label_smoothing": 0.1}),
@@ -111,6 +112,8 @@ def rows_for(prefix: str, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
     if prefix in ("ORPO", "CPO"):  # as plain text: TRL ends a chat of theirs twice
         return [{side: f"{chat[-1]['content']}\n" for side, chat in pair.items()} for pair in pairs]
+    if prefix == "SFT":
+        return [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
     if prefix == "Reward":
         return [pair | {"margin": n % 3 / 10} for n, pair in enumerate(pairs)]
     if prefix == "TPO":  # the gold completion is that of the next row: any will do
@@ -158,7 +161,7 @@ def losses(
         report_to="none",
         disable_tqdm=True,
         seed=0,
-        **({} if prefix == "Reward" else {"beta": 0.3}),
+        **({} if prefix in ("SFT", "Reward") else {"beta": 0.3}),
         **options,
     )
     make = getattr(names, f"{prefix}Trainer")

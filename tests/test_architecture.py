@@ -117,3 +117,45 @@ def test_the_base_knows_nobody():
     for module in BASE:
         path = ROOT / "burnish" / f"{module}.py"
         assert not {name for name in own_modules(path) if part_of(name) not in BASE}
+
+
+RUN = 3
+"""Lines in a row that stand in two methods are repeated code."""
+
+MOST_REPEATED = 0.1
+
+
+def code_of(path: Path) -> list[str]:
+    """The lines of code of a file: no imports, docstrings, comments or blank lines."""
+    text = path.read_text()
+    left_out: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if docstring or isinstance(node, ast.Import | ast.ImportFrom):
+            left_out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = enumerate(text.splitlines(), 1)
+    kept = (line.strip() for number, line in lines if number not in left_out)
+    return [line for line in kept if line and not line.startswith("#")]
+
+
+def runs(lines: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(lines[start : start + RUN]) for start in range(len(lines) - RUN + 1)]
+
+
+def test_methods_hardly_repeat_each_other():
+    code = {path.name: code_of(path) for path in sorted((ROOT / "burnish" / "methods").glob("*.py"))}
+    repeated = 0
+    for name_, lines in code.items():
+        elsewhere = {run for other, theirs in code.items() if other != name_ for run in runs(theirs)}
+        starts = [start for start, run in enumerate(runs(lines)) if run in elsewhere]
+        repeated += len({line for start in starts for line in range(start, start + RUN)})
+    assert sum(map(len, code.values())) > 0
+    assert repeated / sum(map(len, code.values())) < MOST_REPEATED
+
+
+METHOD_LINES = 200
+
+
+@pytest.mark.parametrize("path", [p for p in INSIDE if p.parent.name == "methods"], ids=name)
+def test_a_method_is_a_page(path):
+    assert len(path.read_text().splitlines()) <= METHOD_LINES

@@ -58,12 +58,16 @@ class RewardModel:
         as_chats: bool = False,
         max_length: int | None = None,
         tokens_per_forward: int | None = None,
+        attribute_weights: Sequence[float] | None = None,
     ) -> None:
         """`as_chats` takes plain texts for a user's turn and the assistant's. `max_length` is the longest
         prompt with a completion, in tokens; None: as long as the model's positions go. `tokens_per_forward`
-        bounds memory and changes no reward. Raises `UserError` where the model cannot be run exactly."""
+        bounds memory and changes no reward. `attribute_weights` are what each label of the head counts in
+        the reward; None: what the model was trained with. Raises `UserError` where the model cannot be run
+        exactly."""
         self.model, self.tokenizer, self.as_chats = model.eval().requires_grad_(False), tokenizer, as_chats
         self.__name__ = name  # trainers name the metrics of a reward function by it
+        self.weights = readout(inner_model(model).config, attribute_weights, name)
         config = inner_model(model).config.get_text_config()
         self.max_length: int | None = max_length or getattr(config, "max_position_embeddings", None)
         self.device = next(model.parameters()).device
@@ -80,9 +84,10 @@ class RewardModel:
         as_chats: bool = False,
         max_length: int | None = None,
         tokens_per_forward: int | None = None,
+        attribute_weights: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> RewardModel:
-        """A checkpoint with one label, or an adapter of one, by folder or hub id.
+        """A checkpoint with a reward head, or an adapter of one, by folder or hub id.
 
         `kwargs` go to `from_pretrained`, `dtype` among them; without it weights stay as they are stored.
         Raises `UserError` where there is none, or it has no reward head.
@@ -93,7 +98,11 @@ class RewardModel:
             model.to(device or default_device())
         if tokenizer is None:
             tokenizer = load_tokenizer(name, **shared(kwargs))
-        options: dict[str, Any] = {"max_length": max_length, "tokens_per_forward": tokens_per_forward}
+        options: dict[str, Any] = {
+            "max_length": max_length,
+            "tokens_per_forward": tokens_per_forward,
+            "attribute_weights": attribute_weights,
+        }
         return cls(model, tokenizer, name=name, as_chats=as_chats, **options)
 
     # As a reward function
@@ -212,7 +221,8 @@ class RewardModel:
     def _forward(self, examples: Sequence[TokenizedExample]) -> list[list[float]]:
         forest = Forest.pack(examples).to(self.device)
         with evaluating(self.model):
-            rewards = iter(leaf_rewards(self.model, forest)[:, 0].tolist())
+            labels = leaf_rewards(self.model, forest)
+        rewards = iter((labels @ labels.new_tensor(self.weights)).tolist())
         found = [[next(rewards) for _ in example.completions] for example in examples]
         for example, values in zip(examples, found, strict=True):
             if not all(map(math.isfinite, values)):
@@ -246,12 +256,22 @@ def require_reward_head(name: str, kwargs: dict[str, Any]) -> None:
             where=name,
             fix="train one first (burnish reward), or give a ...ForSequenceClassification checkpoint",
         )
-    if config.num_labels != 1:
-        raise UserError(
-            f"the head gives {config.num_labels} numbers, and a reward is one",
-            where=name,
-            fix="give a checkpoint with num_labels=1",
+
+
+def readout(config: Any, given: Sequence[float] | None, name: str) -> list[float]:
+    """What each label of a head counts in the reward. Raises `UserError` where nobody says so."""
+    weights = list(given or getattr(config, "attribute_weights", None) or [1.0])
+    if len(weights) != config.num_labels:
+        known = (
+            f"there are weights for {len(weights)}" if len(weights) > 1 else "how to add them up is unknown"
         )
+        raise UserError(
+            f"the head gives {config.num_labels} numbers, a reward is one, and {known}",
+            where=name,
+            fix="write attribute_weights into its config.json (`burnish reward` does), or give them to "
+            "RewardModel.load",
+        )
+    return weights
 
 
 def shared(kwargs: dict[str, Any]) -> dict[str, Any]:

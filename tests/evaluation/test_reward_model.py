@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -132,9 +133,21 @@ def test_a_language_model_is_no_reward_model(tmp_path):
     assert str(folder) in message and "LlamaForCausalLM" in message and "burnish reward" in message
 
 
-def test_two_labels_are_no_reward(tmp_path):
+def test_two_labels_without_weights_are_no_reward(tmp_path):
     folder = save_reward_model(tmp_path / "two", labels=2)
     assert "gives 2 numbers" in refusal(lambda: RewardModel.load(str(folder)))
+    message = refusal(lambda: RewardModel.load(str(folder), attribute_weights=[1.0, 2.0, 3.0]))
+    assert "weights for 3" in message
+
+
+def test_attributes_are_added_up_by_the_weights_of_training(tmp_path):
+    folder = save_reward_model(tmp_path / "two", labels=2)
+    single = [RewardModel.load(str(folder), attribute_weights=w)(["a"], [" b"])[0] for w in ([1, 0], [0, 1])]
+    assert single[0] != pytest.approx(single[1])
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"attribute_weights": [0.25, -2.0]}))
+    (found,) = RewardModel.load(str(folder))(["a"], [" b"])
+    assert found == pytest.approx(0.25 * single[0] - 2.0 * single[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("task", [None, "FEATURE_EXTRACTION"])
