@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from burnish import __version__
+from burnish.cli import verbs_export
+from burnish.cli.spelling import flag as _flag
 from burnish.errors import UserError
 from burnish.pipeline.methods import METHODS
 
@@ -34,12 +36,6 @@ def options(
     ] = False,
 ) -> None:
     pass
-
-
-def _flag(name: str, summary: str, **settings: Any) -> Any:
-    """An option that may be written with dashes too."""
-    spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
-    return typer.Option(*spellings, help=summary, **settings)
 
 
 def add_method(name: str, summary: str) -> None:
@@ -206,6 +202,9 @@ def demo(
     from burnish.cli.demo import demo as run_demo
 
     run_demo(output_dir, quick, seed)
+
+
+verbs_export.add_to(app)
 
 
 def main(words: list[str] | None = None) -> int:

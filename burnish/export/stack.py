@@ -116,9 +116,20 @@ def load_whole(stack: Stack, dtype: str | None = None) -> PreTrainedModel:
     """The model without adapters, merged in float32 and then cast: to `dtype`, else to the base's own."""
     model = merged(stack.load())
     chosen = stack.stored_dtype if dtype is None else dtype_named(dtype)
-    model.to(chosen)
     model.config.dtype = chosen
-    return model.eval()
+    return cast(model, chosen).eval()
+
+
+def cast(model: Any, dtype: torch.dtype) -> Any:
+    """The model with its weights in `dtype`; tables that are not saved, as of positions, stay float32."""
+    kept = dict(model.named_buffers())
+    saved = model.state_dict().keys()
+    model.to(dtype)
+    for name, buffer in kept.items():
+        if name not in saved:
+            owner, _, last = name.rpartition(".")
+            setattr(model.get_submodule(owner), last, buffer)
+    return model
 
 
 def merged(model: Any) -> PreTrainedModel:

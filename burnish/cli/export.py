@@ -1,0 +1,79 @@
+"""`burnish merge` and `burnish export`: a model taken away, and what came of comparing it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from burnish.export.export import Artefact, check_form, export_safetensors, merge
+
+EXIT_DIFFERS = 1
+MARKS = {True: Text("same", style="green"), False: Text("DIFFERS", style="bold red"), None: Text("")}
+
+
+def run_merge(adapter: str, output: str | None, dtype: str | None, as_json: bool) -> int:
+    quiet()
+    return report(merge(adapter, output, dtype, say), as_json)
+
+
+def run_export(model: str, to: str, output: str | None, dtype: str | None, as_json: bool) -> int:
+    check_form(to)
+    quiet()
+    return report(export_safetensors(model, output, dtype, say), as_json)
+
+
+def say(line: str) -> None:
+    """What goes on, where someone looks on."""
+    if sys.stderr.isatty():
+        print(f"{line} ...", file=sys.stderr)
+
+
+def quiet() -> None:
+    """Without the progress bars and warnings of loading and saving."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore")
+
+
+def report(artefact: Artefact, as_json: bool) -> int:
+    """Print what was written and compared. Returns the exit code."""
+    if as_json:
+        print(json.dumps(artefact.to_dict(), ensure_ascii=False))
+    else:
+        show(artefact, Console(highlight=False))
+    return 0 if artefact.verification.passed else EXIT_DIFFERS
+
+
+def show(artefact: Artefact, console: Console) -> None:
+    verification = artefact.verification
+    table = Table.grid(padding=(0, 2))
+    for check in verification.checks:
+        table.add_row(MARKS[check.ok], check.name, Text(check.what, overflow="fold"))
+    console.print(table)
+    console.print()
+    size = sum(path.stat().st_size for path in artefact.files)
+    console.print(Text(f"wrote {artefact.folder}: {len(artefact.files)} files, {bytes_in_words(size)}"))
+    if verification.passed:
+        console.print(Text(f"Compared with {verification.trained} by {verification.compared_by}: the same."))
+    else:
+        console.print(Text(f"This is not what was trained in {verification.trained}.", style="bold red"))
+        console.print(
+            Text(f"It was left there to look at; all that was found is in {artefact.folder}/verify.json.")
+        )
+
+
+def bytes_in_words(size: int) -> str:
+    """`1.3 GB`."""
+    number, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
