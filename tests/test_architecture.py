@@ -24,7 +24,19 @@ MAY_IMPORT = {
     "export": {"data", "models", "losses.output", "pages", "pipeline", "export"},
     "engine": {"data", "models", "losses.output", "engine"},
     "methods": {"data", "models", "losses", "losses.output", "engine", "rollout"},
-    "demo": {"data", "models", "losses", "losses.output", "engine", "rollout", "methods", "pipeline", "demo"},
+    "report": {"pages", "data", "pipeline", "report"},
+    "demo": {
+        "data",
+        "models",
+        "losses",
+        "losses.output",
+        "engine",
+        "rollout",
+        "methods",
+        "pipeline",
+        "report",
+        "demo",
+    },
     "pipeline": {"data", "models", "losses", "losses.output", "engine", "rollout", "methods", "pipeline"},
     "cli": {
         "data",
@@ -38,6 +50,7 @@ MAY_IMPORT = {
         "demo",
         "evaluation",
         "export",
+        "report",
         "cli",
     },
 }

@@ -183,6 +183,18 @@ def evaluate_reward(
 
 
 @app.command()
+def report(
+    folder: Annotated[str, typer.Argument(help="The output_dir of a run, or of a pipeline.")],
+    html: Annotated[str | None, _flag("html", "Where to write the page; else FOLDER/report.html.")] = None,
+    as_json: Annotated[bool, _flag("json", "Print the summary as JSON, and nothing else.")] = False,
+) -> None:
+    """Write one page of what a run or a pipeline did, and whether it worked."""
+    from burnish.cli.report import run as run_report
+
+    run_report(folder, html, as_json)
+
+
+@app.command()
 def env() -> None:
     """Print the versions and the machine, for reports and questions."""
     from burnish.cli.env import show
@@ -221,7 +233,7 @@ def main(words: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return report(error)
+        return complain(error)
 
 
 def wait_without_spinning() -> None:
@@ -233,7 +245,7 @@ def wait_without_spinning() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-def report(error: Exception) -> int:
+def complain(error: Exception) -> int:
     """Print an error for people, and return its exit code."""
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)

@@ -1,8 +1,7 @@
 """Charts as inline SVG: histograms, divided bars, curves, and shares with their intervals.
 
-The style sheet has the colors, by class, so that a chart follows the light or dark page. A chart is an
-image with a name (`role="img"`, `aria-label`) that says in words what it shows; the numbers themselves
-stand beside it in a table or a legend. Shapes carry `data-shape`, by which tests find them.
+A chart is an image with a name (`role="img"`, `aria-label`) that says in words what it shows; the numbers
+themselves stand beside it in a table or a legend. `series.py` has the curves of a training run.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from burnish.pages.svg import LETTER, circle, image, line, rectangle, text
+
 WIDTH, HEIGHT = 360, 170  # of a histogram, in its own units: about one pixel each on a phone
 TOP, BOTTOM = 22, 42  # room for the line's label above the columns; for the quantiles and ticks below
 PLOT = HEIGHT - TOP - BOTTOM
 FRAME, LEFT, RIGHT, ABOVE, BELOW = 230, 44, 14, 10, 26  # of curves: height, and the room around the plot
 TICKS = 5
 LEAST_PART = 0.012  # of a divided bar: about four pixels on a phone
-LETTER = 6.6  # about the width of one, at the size the style gives to labels
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def histogram(
     cut = None if limit is None or limit >= scale.edges[-1] else scale(limit)
     most = max(count for _, _, count in bins) or 1
     parts = [_column(scale(start), scale(end), count / most, cut) for start, end, count in bins]
-    parts.append(_line("axis", 0, TOP + PLOT, WIDTH, TOP + PLOT))
+    parts.append(line("axis", 0, TOP + PLOT, WIDTH, TOP + PLOT))
     parts += _spread(scale, spread) if spread else []
     parts += [_tick(scale, edge) for edge in scale.ticks()]
     parts += _limit(cut, limit or 0) if cut is not None else []
-    return _image("histogram", (WIDTH, HEIGHT), name, parts)
+    return image("histogram", (WIDTH, HEIGHT), name, parts)
 
 
 def divided(parts: Sequence[Part], name: str) -> Markup:
@@ -74,9 +74,9 @@ def divided(parts: Sequence[Part], name: str) -> Markup:
     shapes, x = [], 0.0
     for part, width in zip(parts, widths, strict=True):
         width *= 1000 / sum(widths)
-        shapes.append(_rectangle(part.kind, x, 0, width, 10, part.name))
+        shapes.append(rectangle(part.kind, x, 0, width, 10, part.name))
         x += width
-    return _image("divided", (1000, 10), name, shapes, stretch=True)
+    return image("divided", (1000, 10), name, shapes, stretch=True)
 
 
 @dataclass(frozen=True)
@@ -97,32 +97,49 @@ def curves(lines: Sequence[Curve], name: str, across: Ticks, up: Ticks, diagonal
     """Curves in one frame; `diagonal` adds the line from corner to corner."""
     x = _Axis(across[0][0], across[-1][0], LEFT, WIDTH - RIGHT)
     y = _Axis(up[0][0], up[-1][0], FRAME - BELOW, ABOVE)
-    parts = [_line("axis", LEFT, y(value), WIDTH - RIGHT, y(value)) for value, _ in up]
-    parts += [_text(LEFT - 6, round(y(value) + 4), "end", label) for value, label in up]
-    parts += [_text(x(value), FRAME - 6, "middle", label) for value, label in across]
+    parts = [line("axis", LEFT, y(value), WIDTH - RIGHT, y(value)) for value, _ in up]
+    parts += [text(LEFT - 6, round(y(value) + 4), "end", label) for value, label in up]
+    parts += [text(x(value), FRAME - 6, "middle", label) for value, label in across]
     if diagonal:
-        parts.append(_line("limit", x(across[0][0]), y(up[0][0]), x(across[-1][0]), y(up[-1][0])))
+        parts.append(line("limit", x(across[0][0]), y(up[0][0]), x(across[-1][0]), y(up[-1][0])))
     for curve in lines:
         at = [(x(a), y(b)) for a, b in curve.points]
-        parts += [_line(f"{curve.kind} joint", *a, *b) for a, b in pairwise(at)]
+        parts += [line(f"{curve.kind} joint", *a, *b) for a, b in pairwise(at)]
         for (left, _), (low, high) in zip(at, curve.ranges, strict=False):
-            parts.append(_line("whisker", left, y(low), left, y(high)))
-        parts += [_circle(curve.kind, a, b, curve.name) for a, b in at]
-    return _image("curves", (WIDTH, FRAME), name, parts)
+            parts.append(line("whisker", left, y(low), left, y(high)))
+        parts += [circle(curve.kind, a, b, curve.name) for a, b in at]
+    return image("curves", (WIDTH, FRAME), name, parts)
 
 
-def interval(value: float, low: float, high: float, mark: float = 0.5) -> Markup:
-    """A share of 1 with its interval, on a line from 0 to 1 with a stroke at `mark`.
+def interval(
+    value: float, low: float, high: float, mark: float | None = 0.5, ends: tuple[float, float] = (0.0, 1.0)
+) -> Markup:
+    """A value with its interval, on a line between `ends`, with a stroke at `mark`.
 
     Made to stand beside its numbers, so it has no name of its own.
     """
+    start, stop = ends
+    value, low, high = (share_of(each, start, stop) for each in (value, low, high))
+    at = [] if mark is None else [share_of(mark, start, stop)]
     parts = [
-        _line("axis", 0, 5, 100, 5),
-        _line("median", 100 * mark, 1, 100 * mark, 9),
-        _line("whisker", 100 * low, 5, 100 * high, 5),
-        _rectangle("kept", min(max(100 * value - 1.25, 0), 97.5), 1, 2.5, 8, "share"),
+        line("axis", 0, 5, 100, 5),
+        *(line("median", 100 * each, 1, 100 * each, 9) for each in at),
+        line("whisker", 100 * low, 5, 100 * high, 5),
+        rectangle("kept", min(max(100 * value - 1.25, 0), 97.5), 1, 2.5, 8, "share"),
     ]
-    return _image("interval", (100, 10), "", parts, stretch=True)
+    return image("interval", (100, 10), "", parts, stretch=True)
+
+
+def bar(share: float, kind: str = "kept") -> Markup:
+    """A bar as long as a share of 1, to stand beside its number."""
+    return image(
+        "interval", (100, 10), "", [rectangle(kind, 0, 1, max(100 * share, 0.8), 8, "bar")], stretch=True
+    )
+
+
+def share_of(value: float, start: float, stop: float) -> float:
+    """Where a value stands between two others, from 0 to 1; what lies outside stays at the end."""
+    return min(max((value - start) / ((stop - start) or 1), 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -135,8 +152,7 @@ class _Axis:
     at_stop: float
 
     def __call__(self, value: float) -> float:
-        share = (value - self.start) / ((self.stop - self.start) or 1)
-        return self.at_start + min(max(share, 0.0), 1.0) * (self.at_stop - self.at_start)
+        return self.at_start + share_of(value, self.start, self.stop) * (self.at_stop - self.at_start)
 
 
 class Scale:
@@ -168,7 +184,7 @@ def _column(start: float, end: float, share: float, cut: float | None) -> Markup
     left, right = start + 0.75, max(end - 0.75, start + 1)
     stops = [left, right] if cut is None else sorted({left, min(max(cut, left), right), right})
     return Markup("").join(
-        _rectangle("cut" if cut is not None and x >= cut else "kept", x, TOP + PLOT - height, to - x, height)
+        rectangle("cut" if cut is not None and x >= cut else "kept", x, TOP + PLOT - height, to - x, height)
         for x, to in pairwise(stops)
     )
 
@@ -179,54 +195,19 @@ def _spread(scale: Scale, spread: Spread) -> list[Markup]:
         scale, (spread.low, spread.lower, spread.middle, spread.upper, spread.high)
     )
     return [
-        _line("whisker", low, y, high, y),
-        _rectangle("box", lower, y - 3, max(upper - lower, 1), 6, "middle half"),
-        _line("median", middle, y - 6, middle, y + 6),
+        line("whisker", low, y, high, y),
+        rectangle("box", lower, y - 3, max(upper - lower, 1), 6, "middle half"),
+        line("median", middle, y - 6, middle, y + 6),
     ]
 
 
 def _tick(scale: Scale, edge: int) -> Markup:
     anchor = "start" if edge == scale.edges[0] else "end" if edge == scale.edges[-1] else "middle"
-    return _text(scale(edge), HEIGHT - 6, anchor, f"{edge:,}")
+    return text(scale(edge), HEIGHT - 6, anchor, f"{edge:,}")
 
 
 def _limit(x: float, limit: int) -> list[Markup]:
     label = f"max_length {limit:,}"
     anchor = "end" if x + LETTER * len(label) > WIDTH else "start"
     aside = -4 if anchor == "end" else 4
-    return [_line("limit", x, 4, x, TOP + PLOT), _text(x + aside, 14, anchor, label, "limit")]
-
-
-def _image(
-    kind: str, size: tuple[int, int], name: str, parts: Sequence[Markup], stretch: bool = False
-) -> Markup:
-    """Without a name it is nothing but decoration."""
-    ratio = Markup(' preserveAspectRatio="none"') if stretch else Markup("")
-    role = Markup('role="img" aria-label="{}"').format(name) if name else Markup('aria-hidden="true"')
-    return Markup('<svg class="{}" viewBox="0 0 {} {}"{} {}>{}</svg>').format(
-        kind, *size, ratio, role, Markup("").join(parts)
-    )
-
-
-def _rectangle(kind: str, x: float, y: float, width: float, height: float, name: str = "rows") -> Markup:
-    return Markup(
-        '<rect class="{}" data-shape="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
-    ).format(kind, name, x, y, width, height)
-
-
-def _circle(kind: str, x: float, y: float, name: str) -> Markup:
-    return Markup('<circle class="{}" data-shape="{}" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(
-        kind, name, x, y
-    )
-
-
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
-        kind, x1, y1, x2, y2
-    )
-
-
-def _text(x: float, y: float, anchor: str, text: str, kind: str = "tick") -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
-        kind, x, y, anchor, text
-    )
+    return [line("limit", x, 4, x, TOP + PLOT), text(x + aside, 14, anchor, label, "limit")]

@@ -21,20 +21,20 @@ def template(tmp_path):
 
 
 def test_every_value_is_escaped(template):
-    page = render(template("<p title='{{ it }}'>{{ it }}</p>"), {"it": "</p><script>'\""})
+    page = render(template("<p title='{{ it }}'>{{ it }}</p>"), {"it": "</p><script>'\"", "sections": []})
     escaped = "&lt;/p&gt;&lt;script&gt;&#39;&#34;"
     assert f"<p title='{escaped}'>{escaped}</p>" in page
 
 
 def test_the_page_allows_no_scripts_and_loads_nothing(template):
-    page = render(template(""), {})
+    page = render(template(""), {"sections": []})
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
     assert "<script" not in page and "url(" not in page and "@import" not in page and "<link" not in page
 
 
 def test_a_name_that_is_missing_is_an_error(template):
     with pytest.raises(Exception, match="'it' is undefined"):
-        render(template("{{ it }}"), {})
+        render(template("{{ it }}"), {"sections": []})
 
 
 @pytest.mark.parametrize(

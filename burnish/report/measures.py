@@ -1,0 +1,99 @@
+"""The main number of a stage, before and after, and the report in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from burnish.pages.shell import counted, percent
+from burnish.report.history import History
+from burnish.report.units import value_of
+
+
+@dataclass(frozen=True)
+class Measure:
+    metric: str
+    name: str
+    higher_is_better: bool
+    share: bool = False
+
+    def text(self, value: float | None) -> str:
+        return "–" if value is None else percent(value) if self.share else value_of(value)
+
+
+LOSS = Measure("loss", "loss", higher_is_better=False)
+RANKED = (
+    Measure("rewards/accuracies", "pairs ranked right", higher_is_better=True, share=True),
+    Measure("best_accuracy", "best one found", higher_is_better=True, share=True),
+    Measure("accuracy", "pairs ranked right", higher_is_better=True, share=True),
+    Measure("rewards/margins", "margin", higher_is_better=True),
+    LOSS,
+)
+STEPS = (Measure("accuracy", "steps judged right", higher_is_better=True, share=True), LOSS)
+MEASURES = {"sft": (LOSS,), "gkd": (LOSS,), "prm": STEPS}
+"""What says of a method whether it learns; of all others it is `RANKED`, as far as it was logged."""
+
+EPSILON = 1e-9
+
+
+@dataclass(frozen=True)
+class MainNumber:
+    """`before` is None where it was measured once. Of an evaluation, if there was one."""
+
+    measure: Measure
+    source: str  # evaluation, training
+    before: float | None
+    after: float
+    first_step: int
+    last_step: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.measure.name} in {self.source}"
+
+    @property
+    def change(self) -> str:
+        """better, worse, same; empty where there is nothing to compare with."""
+        if self.before is None:
+            return ""
+        difference = self.after - self.before
+        if abs(difference) <= EPSILON * max(abs(self.after), abs(self.before)):
+            return "same"
+        return "better" if (difference > 0) == self.measure.higher_is_better else "worse"
+
+    @property
+    def before_text(self) -> str:
+        return self.measure.text(self.before)
+
+    @property
+    def after_text(self) -> str:
+        return self.measure.text(self.after)
+
+    def sentence(self) -> str:
+        """`The loss in evaluation fell from 0.803 to 0.0899.`"""
+        if self.before is None:
+            return f"{self.name.capitalize()}: {self.after_text}."
+        way = "stayed at" if self.change == "same" else "rose" if self.after > self.before else "fell"
+        if self.change == "same":
+            return f"{self.name.capitalize()} {way} {self.after_text}."
+        return f"{self.name.capitalize()} {way} from {self.before_text} to {self.after_text}."
+
+
+def main_number(method: str, found: Mapping[str, History]) -> MainNumber | None:
+    """The first of the method's measures that was logged; None where nothing was."""
+    measures = MEASURES.get(method, RANKED)
+    for measure in measures:
+        history = found.get(measure.metric)
+        if history is None:
+            continue
+        for source, points in (("evaluation", history.evaluation), ("training", history.training)):
+            if points:
+                (first, before), (last, after) = points[0], points[-1]
+                known = before if len(points) > 1 else None
+                return MainNumber(measure, source, known, after, int(first), int(last))
+    return None
+
+
+def all_of(count: int, noun: str) -> str:
+    """`The stage`, `Both stages`, `All 3 stages`."""
+    return f"The {noun}" if count == 1 else f"Both {noun}s" if count == 2 else f"All {counted(count, noun)}"
