@@ -57,17 +57,19 @@ for _method in METHODS.values():
 @app.command()
 def run(
     file: Annotated[str, typer.Argument(metavar="PIPELINE.YAML", help="A pipeline file.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="Check every stage and stop before training.")
+    dry_run: Annotated[
+        bool, _flag("dry_run", "Say what each stage would do and why; train nothing.")
     ] = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="stage.key=value, defaults.key=value or key=value.")
     ] = None,
+    as_json: Annotated[bool, _flag("json", "Print one JSON object, and nothing else.")] = False,
 ) -> None:
-    """Run the stages of a pipeline file."""
+    """Run the stages of a pipeline file; those that are finished and unchanged are skipped."""
+    from burnish.cli.run import Request
     from burnish.cli.run import run as run_file
 
-    run_file(file, check, assignments or [])
+    run_file(Request(file, dry_run, assignments or [], as_json))
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import replace
 
 from burnish.cli.flags import read_flags
 from burnish.errors import UserError
@@ -22,7 +24,23 @@ def train(name: str, words: list[str]) -> None:
 
         show_help(method, everything=any(asked))
     else:
-        show_result(Stage(name, method, read_settings(method, words)).prepare().run())
+        run_alone(Stage(name, method, read_settings(method, words)), shlex.join(["burnish", name, *words]))
+
+
+def run_alone(stage: Stage, command: str) -> None:
+    """Train a stage that is no part of a pipeline. What is in its folder already is kept, or resumed."""
+    from burnish.cli.tools import TOOLS
+    from burnish.pipeline.jobs import judged, work
+    from burnish.pipeline.wiring import adapter_in, wired
+
+    ready = stage.prepare()
+    ready = wired(ready, adapter_in(ready.model.model_name_or_path), known=False)
+    (job,) = judged([ready])
+    if job.action == "skip":  # a verb means to train; a pipeline means its results
+        job = replace(job, action="run", why="asked for again")
+    if job.action == "resume":
+        print(f"resume {job.why}")
+    show_result(work(job, command, TOOLS, print))
 
 
 def read_settings(method: Method, words: list[str]) -> Settings:

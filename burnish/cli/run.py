@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from burnish.pipeline.overlay import read_layers
-from burnish.pipeline.run import TOP_KEYS, read_pipeline, run_pipeline
+from burnish.pipeline.overlay import read_layers, text_of
+from burnish.pipeline.run import TOP_KEYS, Pipeline, read_pipeline
 from burnish.pipeline.settings import apply_environment
-from burnish.pipeline.stage import PreparedStage, StageResult
 
 COLUMNS = {
     "train loss": ("loss",),
@@ -20,39 +26,114 @@ COLUMNS = {
 }
 """Columns of the summary, and the metrics that fill them: the first that a stage has."""
 
+DONE = {"run": "trained", "skip": "skipped", "resume": "resumed"}
 
-def run(file: str, check: bool, assignments: Sequence[str] = ()) -> None:
-    """Run a pipeline file; with `check`, stop before training. Raises `UserError`."""
-    document = read_layers(file, assignments, TOP_KEYS)
+
+@dataclass(frozen=True)
+class Request:
+    """The command line of `burnish run`."""
+
+    file: str
+    dry_run: bool = False
+    assignments: Sequence[str] = field(default_factory=list)
+    as_json: bool = False
+
+    @property
+    def command(self) -> str:
+        """What does it again."""
+        words = ["burnish", "run", self.file]
+        return shlex.join([*words, *(word for each in self.assignments for word in ("--set", each))])
+
+
+def run(request: Request) -> None:
+    """Run a pipeline file, or say what a run would do. Raises `UserError`."""
+    document = read_layers(request.file, request.assignments, TOP_KEYS)
+    text = text_of(document, request.assignments)
     apply_environment(document)
     pipeline = read_pipeline(document)
+    with quiet_standard_output(request.as_json):
+        from burnish.pipeline.jobs import judged
+
+        jobs = judged(pipeline.prepare())
+        results = [] if request.dry_run else _worked(pipeline, jobs, request, text)
+    if request.as_json:
+        print(json.dumps(_as_json(pipeline, jobs, results), ensure_ascii=False))
+    elif request.dry_run:
+        show_jobs(jobs, Console(highlight=False))
+    else:
+        show_results(jobs, results, Console(highlight=False))
+
+
+def _worked(pipeline: Pipeline, jobs: list, request: Request, text: str) -> list:
+    from burnish.cli.tools import TOOLS
+    from burnish.pipeline.board import Board, run_jobs
+
     console = Console(highlight=False)
-    if check:
-        names = [stage.name for stage in pipeline.prepare()]
-        console.print(f"{file}: {len(names)} stages are in order: {' → '.join(names)}", markup=False)
+    board = Board(pipeline.output, request.file, text, jobs)
+
+    def announce(job: Any) -> None:
+        stage, number = job.stage, [each.stage.name for each in jobs].index(job.stage.name) + 1
+        title = f"stage {number} of {len(jobs)}: {stage.name} ({stage.method.name})"
+        console.rule(f"{title}, {DONE[job.action]}" if job.action == "skip" else title)
+        say(f"{job.action}: {job.why}")
+        for decision in stage.decisions if job.action != "skip" else ():
+            say(f"{decision.what}: {decision.choice} ({decision.why})")
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    return run_jobs(jobs, board, request.command, TOOLS, announce, say)
+
+
+@contextlib.contextmanager
+def quiet_standard_output(wanted: bool) -> Iterator[None]:
+    """What is printed goes to the error stream, so that standard output holds JSON alone."""
+    if not wanted:
+        yield
         return
-    count = len(pipeline.stages)
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
-    def announce(stage: PreparedStage) -> None:
-        number = [s.name for s in pipeline.stages].index(stage.name) + 1
-        console.rule(f"stage {number} of {count}: {stage.name} ({stage.method.name})")
 
-    results = run_pipeline(pipeline, announce)
-    console.print(summary(results))
+def _as_json(pipeline: Pipeline, jobs: list, results: list) -> dict[str, Any]:
+    stages = [job.to_dict() for job in jobs]
+    for stage, result in zip(stages, results, strict=False):
+        stage |= {"steps": result.steps, "seconds": result.seconds, "metrics": dict(result.metrics)}
+    return {"output": str(pipeline.output), "stages": stages}
+
+
+def show_jobs(jobs: list, console: Console) -> None:
+    """What a run would do: a few lines for every stage."""
+    for job in jobs:
+        stage = job.stage
+        console.print(
+            f"[bold]{escape(stage.name)}[/]  {stage.method.name}  → {escape(str(stage.output))}",
+            soft_wrap=True,
+        )
+        lines = [(job.action, job.why)]
+        lines += [(decision.what, f"{decision.choice}; {decision.why}") for decision in stage.decisions]
+        for what, text in lines:
+            console.print(f"  {what:<10} {text}", markup=False, soft_wrap=True)
+
+
+def show_results(jobs: list, results: list, console: Console) -> None:
+    console.print(summary(jobs, results))
     for result in results:
         console.print(f"saved  {result.output}", markup=False, soft_wrap=True)
 
 
-def summary(results: list[StageResult]) -> Table:
-    """One row per stage: steps, time, and its last metrics."""
+def summary(jobs: list, results: list) -> Table:
+    """One row per stage: what became of it, steps, time, and its last metrics."""
     cells = {name: [cell(result, metrics) for result in results] for name, metrics in COLUMNS.items()}
     shown = {name: column for name, column in cells.items() if any(column)}
-    table = Table("stage", "method", "steps", "time", *shown)
-    for index, result in enumerate(results):
+    table = Table("stage", "method", "", "steps", "time", *shown)
+    for index, (job, result) in enumerate(zip(jobs, results, strict=True)):
         values = [column[index] for column in shown.values()]
-        table.add_row(result.name, result.method.name, str(result.steps), f"{result.seconds:.0f} s", *values)
+        done = DONE[job.action]
+        steps, seconds = str(result.steps), f"{result.seconds:.0f} s"
+        table.add_row(result.name, result.method.name, done, steps, seconds, *values)
     return table
 
 
-def cell(result: StageResult, metrics: tuple[str, ...]) -> str:
+def cell(result: Any, metrics: tuple[str, ...]) -> str:
     return next((f"{result.metrics[name]:.4f}" for name in metrics if name in result.metrics), "")

@@ -13,13 +13,14 @@
         dataset: pairs.jsonl
         learning_rate: 5e-6
 
-Every stage writes to `<output_dir>/<name>`. All stages are checked before the first one starts.
+Every stage writes to `<output_dir>/<name>`. All stages are checked before the first one starts. What is in
+those folders already is gone on from (`jobs.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -27,7 +28,8 @@ import yaml
 from burnish.errors import UserError, nearest, shorten
 from burnish.pipeline.methods import METHODS, Method
 from burnish.pipeline.settings import Document, Setting, unknown_key
-from burnish.pipeline.stage import PreparedStage, Stage, StageResult
+from burnish.pipeline.stage import PreparedStage, Stage
+from burnish.pipeline.wiring import MODEL_OPTIONS, Shape, adapter_in, shape_of, wired
 
 SHORT_NAMES = {"model": "model_name_or_path", "dataset": "dataset_name"}
 TOP_KEYS = ("extends", "env", "output_dir", "defaults", "stages")
@@ -35,48 +37,32 @@ TOP_KEYS = ("extends", "env", "output_dir", "defaults", "stages")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The stages of a file, in order; `follows` names the earlier stage whose model a stage starts from."""
+    """The stages of a file, in order; `follows` names the earlier stage whose model a stage starts from.
+
+    `uses` has the earlier stages that other options of a stage name: {stage: {option: earlier stage}}.
+    """
 
     output: Path
     stages: list[Stage]
     follows: Mapping[str, str]
+    uses: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def prepare(self) -> list[PreparedStage]:
-        """Check every stage and load its rows, before any training. Raises `UserError`."""
-        prepared = [stage.prepare(model_comes_later=stage.name in self.follows) for stage in self.stages]
-        adapters: set[str] = set()  # stages that save an adapter
-        for stage, ready in zip(self.stages, prepared, strict=True):
-            continued = self.follows.get(stage.name, "") in adapters
-            if continued:
-                check_continuation(stage, ready, self.follows[stage.name])
-            if continued or ready.model.use_peft:
-                adapters.add(stage.name)
-        return prepared
-
-
-def check_continuation(stage: Stage, ready: PreparedStage, earlier: str) -> None:
-    """Refuse what cannot start from the adapter that the stage `earlier` saves. Raises `UserError`."""
-    if ready.model.use_peft:
-        raise UserError(
-            f"'{stage.name}' goes on training the adapter of '{earlier}', and cannot have another",
-            where=stage.settings["use_peft"].where,
-            fix=f"set use_peft: false for '{stage.name}'",
-        )
-    if stage.method.name in ("reward", "prm"):
-        raise UserError(
-            f"the reward model '{stage.name}' cannot start from '{earlier}', which saves an adapter",
-            where=stage.settings["model_name_or_path"].where,
-            fix=f"start it from the base model, or train '{earlier}' without use_peft",
-        )
-
-
-def run_pipeline(pipeline: Pipeline, announce: Callable[[PreparedStage], None]) -> list[StageResult]:
-    """Prepare all stages, then run them in order; `announce` is called as each one starts."""
-    results = []
-    for stage in pipeline.prepare():
-        announce(stage)
-        results.append(stage.run())
-    return results
+        """Check every stage, load its rows, and decide what it starts from. Raises `UserError`."""
+        stages: list[PreparedStage] = []
+        adapters: dict[str, Shape | None] = {}  # what each stage saves: an adapter, or a whole model
+        for stage in self.stages:
+            follows = self.follows.get(stage.name)
+            ready = stage.prepare(model_comes_later=follows is not None)
+            ready = replace(ready, follows=follows, uses=self.uses.get(stage.name, {}))
+            found = adapters[follows] if follows else adapter_in(ready.model.model_name_or_path)
+            ready = wired(ready, found, known=follows is not None)
+            if ready.continues:
+                adapters[stage.name] = found
+            else:
+                adapters[stage.name] = shape_of(ready.model) if ready.model.use_peft else None
+            stages.append(ready)
+        return stages
 
 
 def read_pipeline(document: Document) -> Pipeline:
@@ -98,17 +84,23 @@ def read_pipeline(document: Document) -> Pipeline:
     check_defaults(defaults, methods)
     stages: dict[str, Stage] = {}
     follows: dict[str, str] = {}
+    uses: dict[str, dict[str, str]] = {}
     for entry, method in zip(entries, methods, strict=True):
         stage = read_stage(entry, method, defaults, output)
         if stage.name in stages:
             raise UserError(f"two stages are named '{stage.name}'", where=entry.where("name"))
-        model = stage.settings.get("model_name_or_path")
-        if model is not None and model.value in stages:
+        for option in ("model_name_or_path", *MODEL_OPTIONS):
+            model = stage.settings.get(option)
+            if model is None or model.value not in stages:
+                continue
             earlier = Setting(str(output / model.value), model.where)
-            stage = Stage(stage.name, method, {**stage.settings, "model_name_or_path": earlier})
-            follows[stage.name] = model.value
+            stage = Stage(stage.name, method, {**stage.settings, option: earlier})
+            if option == "model_name_or_path":
+                follows[stage.name] = model.value
+            else:
+                uses.setdefault(stage.name, {})[option] = model.value
         stages[stage.name] = stage
-    return Pipeline(output, list(stages.values()), follows)
+    return Pipeline(output, list(stages.values()), follows, uses)
 
 
 def stage_entries(document: Document) -> list[Document]:

@@ -10,7 +10,7 @@ import gc
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Stage:
         if not model_comes_later:
             self._check_model(model.model_name_or_path)
         train, evaluation = self._rows(script, config)
-        return PreparedStage(self.name, self.method, config, model, train, evaluation)
+        return PreparedStage(self.name, self.method, config, model, train, evaluation, script, values)
 
     def _need(self, key: str, values: Mapping[str, Any], what: str) -> None:
         if values.get(key) is None:
@@ -165,7 +165,12 @@ class StageResult:
 
 @dataclass(frozen=True)
 class PreparedStage:
-    """A stage whose configs are built and whose rows are loaded."""
+    """A stage whose configs are built and whose rows are loaded.
+
+    `follows` names the earlier stage that its model is from, `uses` those that other options name.
+    `continues`: the adapter that it starts from is trained on. `merges`: the dtype in which that adapter is
+    merged into its base first ("base": the base's own), empty where it is not. `wiring.py` says which.
+    """
 
     name: str
     method: Method
@@ -173,12 +178,28 @@ class PreparedStage:
     model: Any
     train_dataset: Any
     eval_dataset: Any
+    script: Any = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    follows: str | None = None
+    uses: Mapping[str, str] = field(default_factory=dict)
+    continues: bool = False
+    merges: str = ""
+    decisions: tuple[Any, ...] = ()
 
-    def run(self) -> StageResult:
-        """Train, evaluate where there are rows for it, and save to the config's `output_dir`."""
+    @property
+    def output(self) -> Path:
+        return Path(self.config.output_dir)
+
+    def run(self, watch: Any = None, checkpoint: str | None = None) -> StageResult:
+        """Train, evaluate where there are rows for it, and save to the config's `output_dir`.
+
+        `watch` is a callback that is told of the trainer; `checkpoint` is gone on from.
+        """
         started = time.perf_counter()
         trainer = self._trainer()
-        trainer.train(resume_from_checkpoint=self.config.resume_from_checkpoint)
+        if watch is not None:
+            watch.of(trainer)
+        trainer.train(resume_from_checkpoint=checkpoint or self.config.resume_from_checkpoint)
         trainer.save_model()
         if self.eval_dataset is not None and not evaluated_at_the_end(trainer.state):
             trainer.evaluate()
@@ -190,7 +211,7 @@ class PreparedStage:
         steps, seconds = trainer.state.global_step, time.perf_counter() - started
         del trainer
         gc.collect()  # a trainer and its model refer to each other
-        return StageResult(self.name, self.method, Path(self.config.output_dir), steps, seconds, metrics)
+        return StageResult(self.name, self.method, self.output, steps, seconds, metrics)
 
     def _trainer(self) -> Any:
         from burnish.models.load import get_peft_config, get_quantization_config
@@ -200,7 +221,7 @@ class PreparedStage:
             args=self.config,
             train_dataset=self.train_dataset,
             eval_dataset=self.eval_dataset,
-            peft_config=get_peft_config(self.model),
+            peft_config=None if self.continues else get_peft_config(self.model),
             quantization_config=get_quantization_config(self.model),
         )
 
