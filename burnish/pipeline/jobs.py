@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -107,34 +108,46 @@ def _broken(folder: Path, record: Mapping[str, Any]) -> tuple[str, str, Path | N
 
 
 def work(job: Job, command: str, tools: Tools, say: Callable[[str], None]) -> StageResult:
-    """Do what was decided for a stage. `say` gets what a person should know, a line at a time."""
+    """Do what was decided for a stage. `say` gets what a person should know, a line at a time.
+
+    Nothing is written, and no folder renamed, before the model is loaded and the rows are prepared: what is
+    wrong with them leaves everything as it was.
+    """
     stage = job.stage
     if job.action == "skip":
         return result_of(folders.read_record(stage.output) or {}, stage)
+    record = RunRecord(stage, job.inputs, command, tools.predict(stage))
+    with ExitStack() as held:
+
+        def begin() -> None:
+            if not record.begun:
+                make_room(job, say)
+                if not stage.config.process_index:
+                    held.enter_context(folders.locked(stage.output))
+                record.start()
+
+        record.watch.when_ready = begin
+        try:
+            if stage.merges:
+                begin()  # the merged model has its place in the folder
+            result = merged_first(stage, tools).run(record.watch, str(job.checkpoint or "") or None)
+            if stage.merges and not stage.model.use_peft and not stage.config.process_index:
+                shutil.rmtree(stage.output / BASE, ignore_errors=True)  # it is in the result
+            record.finish(result)
+        except BaseException as error:
+            if record.begun:
+                record.fail(error)
+            raise
+    return result
+
+
+def make_room(job: Job, say: Callable[[str], None]) -> None:
+    """Rename what is in the folder of a stage that does not go on from it. Raises `UserError`."""
+    stage = job.stage
     if job.action == "run" and not stage.config.resume_from_checkpoint:
         moved = at_once(lambda: folders.make_room(stage.output, paths_read_by(stage)))
         if moved is not None:
             say(f"what was in {stage.output} is kept as {moved}")
-    if stage.config.process_index:
-        return _trained(job, command, tools)
-    with folders.locked(stage.output):
-        return _trained(job, command, tools)
-
-
-def _trained(job: Job, command: str, tools: Tools) -> StageResult:
-    stage = job.stage
-    record = RunRecord(stage, job.inputs, command, tools.predict(stage))
-    try:
-        record.start()
-        stage = merged_first(stage, tools)
-        result = stage.run(record.watch, str(job.checkpoint) if job.checkpoint else None)
-        if stage.merges and not stage.model.use_peft and not stage.config.process_index:
-            shutil.rmtree(stage.output / BASE, ignore_errors=True)  # it is in the result
-        record.finish(result)
-    except BaseException as error:
-        record.fail(error)
-        raise
-    return result
 
 
 def merged_first(stage: PreparedStage, tools: Tools) -> PreparedStage:

@@ -10,7 +10,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +35,7 @@ class Watch(TrainerCallback):
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
+        self.when_ready: Callable[[], None] = lambda: None  # the trainer is made, and trains next
         self.steps: list[float] = []  # seconds
         self.tokens = 0  # of the steps that were taken here
         self._trainer: Any = None
@@ -44,11 +45,8 @@ class Watch(TrainerCallback):
     def of(self, trainer: Any) -> None:
         self._trainer = trainer
         trainer.add_callback(self)
+        self.when_ready()
         reset_peak(trainer.args.device)
-
-    @property
-    def training_seconds(self) -> float:
-        return self._trained
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._before = state.num_input_tokens_seen
@@ -79,6 +77,7 @@ class RunRecord:
     def __init__(self, prepared: PreparedStage, inputs: Inputs, command: str, predicted: Any = None) -> None:
         self.prepared = prepared
         self.watch = Watch(self)
+        self.begun = False
         self._writes = prepared.config.process_index == 0
         self.content: dict[str, Any] = {
             "format": FORMAT,
@@ -108,6 +107,7 @@ class RunRecord:
 
     def start(self) -> None:
         """Write it for the first time; the model to start from is there by now."""
+        self.begun = True
         name, revision = self.prepared.model.model_name_or_path, self.prepared.model.model_revision
         if self._writes:
             self.content["inputs"]["model"]["sha256"] = hash_model(name, revision)

@@ -136,7 +136,7 @@ def test_a_stage_that_fails_is_written_down_and_run_again(folder, capsys, monkey
 
 
 def test_a_pipeline_that_is_killed_in_its_second_stage_goes_on_there(folder):
-    """Killed after a checkpoint; at the end the weights are those of a run that nobody killed, to the byte."""
+    """Killed after a checkpoint; in the end the weights are those of a run nobody killed, to the byte."""
     text = (folder / "chat.yaml").read_text().replace("- {name: judge", "# - {name: judge")
     more = "pairs.jsonl, max_steps: 16, save_strategy: steps, save_steps: 3"
     (folder / "chat.yaml").write_text(text.replace("pairs.jsonl", more))
