@@ -37,7 +37,17 @@ MAY_IMPORT = {
         "report",
         "demo",
     },
-    "pipeline": {"data", "models", "losses", "losses.output", "engine", "rollout", "methods", "pipeline"},
+    "pipeline": {
+        "pages",
+        "data",
+        "models",
+        "losses",
+        "losses.output",
+        "engine",
+        "rollout",
+        "methods",
+        "pipeline",
+    },
     "cli": {
         "data",
         "models",

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from burnish.cli.spelling import bytes_in_words
 from burnish.export.export import Artefact, check_form, export_safetensors, merge
 
 EXIT_DIFFERS = 1
@@ -67,13 +68,3 @@ def show(artefact: Artefact, console: Console) -> None:
         console.print(
             Text(f"It was left there to look at; all that was found is in {artefact.folder}/verify.json.")
         )
-
-
-def bytes_in_words(size: int) -> str:
-    """`1.3 GB`."""
-    number, unit = float(size), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < 1000:
-            break
-        number, unit = number / 1000, larger
-    return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"

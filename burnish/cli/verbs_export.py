@@ -40,6 +40,31 @@ def export(
     raise typer.Exit(run_export(model, to, output, dtype, as_json))
 
 
+def card(
+    folder: Annotated[str, typer.Argument(help="A run's folder, or what `burnish export` wrote.")],
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Write the model card, README.md: data, options, metrics and lineage of a run."""
+    from burnish.cli.push import run_card
+
+    raise typer.Exit(run_card(folder, as_json))
+
+
+def push(
+    folder: Annotated[str, typer.Argument(help="A run's folder, or what `burnish export` wrote.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name, or a name of your own.")],
+    public: Annotated[
+        bool, typer.Option("--public/--private", help="Who can read it. A new repository is private.")
+    ] = False,
+    dry_run: Annotated[bool, flag("dry_run", "List what would be uploaded, and stop.")] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Upload a model with its card to the Hugging Face Hub."""
+    from burnish.cli.push import run_push
+
+    raise typer.Exit(run_push(folder, repository, public, dry_run, as_json))
+
+
 def add_to(app: typer.Typer) -> None:
-    for verb in (merge, export):
+    for verb in (merge, export, card, push):
         app.command()(verb)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import UserError, nearest
+from burnish.export.card import write_card
 from burnish.export.merge import merge_adapter, new_folder, require_free, save_whole
 from burnish.export.stack import Stack, dtype_named, load_whole
 from burnish.export.verify import Verification, verify
@@ -65,6 +66,7 @@ def _compared(stack: Stack, folder: Path, form: str, say: Say) -> Artefact:
     say("loading it again, and comparing")
     verification = verify(stack, folder)
     verification.write(folder)
+    write_card(folder)
     return Artefact(folder, form, verification)
 
 

@@ -20,9 +20,9 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.errors import UserError, nearest
+from burnish.export.facts import ADAPTER
 from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
 
-ADAPTER = "adapter_config.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from burnish.data.reading.formats import RANKED, SCORED, Family
@@ -28,6 +28,7 @@ from burnish.losses.reward import REWARD_PAIR_LOSSES, centering
 from burnish.losses.steps import step_cross_entropy
 from burnish.losses.unpaired import UNPAIRED_LOSSES, bco
 from burnish.losses.weighting import length_desensitized, on_policy_weight
+from burnish.pages.markdown import code, lines_of, linked
 from burnish.pipeline.methods import METHODS, Method
 
 COMMAND = "python -m burnish.pipeline.catalog > docs/methods.md"
@@ -162,22 +163,6 @@ def columns(family: Family) -> str:
             text = " + ".join(map(code, each.columns or ("chosen", "rejected")))
             found[text + (f" (and {', '.join(extra)}, if there)" if extra else "")] = None
     return "; or ".join(found)
-
-
-# Markdown
-
-
-def lines_of(cells: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(each.replace('|', chr(92) + '|') for each in row)} |" for row in cells)
-
-
-def code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def linked(text: str) -> str:
-    """With a link for every paper."""
-    return re.sub(r"arXiv:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
 
 
 if __name__ == "__main__":

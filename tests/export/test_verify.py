@@ -13,6 +13,7 @@ from burnish.export.export import export_safetensors
 from burnish.export.stack import Stack
 from burnish.export.verify import verify
 from tests.conftest import save_tiny_model
+from tests.export.test_card import a_run
 from tests.export.test_merge import add_adapter
 
 
@@ -39,6 +40,15 @@ def test_an_adapter_in_bfloat16(artefact):
     assert 1e-5 < outcome["differences"]["in all"]["largest"] < 0.1
     assert 0 < outcome["differences"]["in all"]["kl"] < 1e-4
     assert len(outcome["answers"]) == 4
+
+
+def test_the_card_tells_of_the_run(tmp_path):
+    run = a_run(tmp_path / "sft", "sft", "sft", "owner/base")
+    save_tiny_model(run)
+    made = export_safetensors(str(run), None, "bfloat16")
+    card = (made.folder / "README.md").read_text()
+    for part in ("base_model: owner/base", "150 steps, seed 42", "| weights | same |", "in bfloat16"):
+        assert part in card
 
 
 def test_a_full_model_as_it_is_and_at_half_its_size(tiny_model_dir, tmp_path):
