@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from tqdm.auto import tqdm
 
+from burnish.cli.quiet import quiet
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.sources.rows import parse_columns
 from burnish.data.sources.source import load_rows
@@ -21,6 +20,7 @@ from burnish.evaluation.report import RewardReport, evaluate
 from burnish.evaluation.reward_model import RewardModel
 from burnish.evaluation.text import show
 from burnish.evaluation.words import percent
+from burnish.progress import Bar
 
 EXIT_BELOW = 1
 MODES = ("drop", "error")
@@ -65,7 +65,7 @@ class Request:
 def run(request: Request) -> int:
     """Evaluate, and print or write what was asked for. Returns the exit code; raises `UserError`."""
     request.check()
-    _quiet()
+    quiet()
     source = load_rows(request.data, split=request.split, columns=parse_columns(request.columns))
     model = RewardModel.load(
         request.model,
@@ -82,21 +82,10 @@ def run(request: Request) -> int:
     return _judge(report, request.fail_under)
 
 
-def _quiet() -> None:
-    """Without the progress bars and warnings of loading."""
-    import datasets
-    from transformers.utils import logging
-
-    datasets.disable_progress_bars()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
-
 @contextmanager
 def progress() -> Iterator[Callable[[int], object]]:
     """Counts rows as they are scored, where someone looks on."""
-    with tqdm(desc="Scoring", unit=" rows", disable=not sys.stderr.isatty(), leave=False) as bar:
+    with Bar("Scoring", unit="rows", shown=sys.stderr.isatty()) as bar:
         yield bar.update
 
 

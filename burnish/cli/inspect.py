@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from burnish.cli.quiet import quiet
 from burnish.data.inspection.fix import Copy, write_copy
 from burnish.data.inspection.inspect import Rows, inspect, reader_of
 from burnish.data.inspection.inspection import Inspection
@@ -89,7 +90,7 @@ def run(request: Request) -> int:
     thresholds = parse_thresholds(request.fail_on or "")
     options, family = request.options(), request.family()
     _check(request)
-    _quiet()
+    quiet()
     columns = parse_columns(request.columns)
     source = load_rows(request.data, split=request.split, columns=columns)
     tokenizer = None if request.model is None else load_tokenizer(request.model)
@@ -117,19 +118,10 @@ def _check(request: Request) -> None:
         )
 
 
-def _quiet() -> None:
-    """Without the progress bars of reading a file, which takes a second."""
-    import datasets
-
-    datasets.disable_progress_bars()
-
-
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a model; the model itself is not loaded. Raises `UserError`."""
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
     try:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

@@ -24,6 +24,9 @@ def train(name: str, words: list[str]) -> None:
 
         show_help(method, everything=any(asked))
     else:
+        from burnish.cli.quiet import quiet
+
+        quiet()
         run_alone(Stage(name, method, read_settings(method, words)), shlex.join(["burnish", name, *words]))
 
 

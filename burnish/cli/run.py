@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from burnish.cli.quiet import quiet
 from burnish.pipeline.overlay import read_layers, text_of
 from burnish.pipeline.run import TOP_KEYS, Pipeline, read_pipeline
 from burnish.pipeline.settings import apply_environment
@@ -47,6 +48,7 @@ class Request:
 
 def run(request: Request) -> None:
     """Run a pipeline file, or say what a run would do. Raises `UserError`."""
+    quiet()
     document = read_layers(request.file, request.assignments, TOP_KEYS)
     text = text_of(document, request.assignments)
     apply_environment(document)

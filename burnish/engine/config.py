@@ -25,6 +25,9 @@ class EngineConfig(TrlOptions, TrainingArguments):
     bf16: bool | None = described(
         None, "Compute in bfloat16. Unset: where the machine is fast at it. Trained weights stay float32."
     )
+    disable_tqdm: bool | None = described(
+        None, "Print a plain line for every log on a terminal too, instead of the display that moves."
+    )
     logging_nan_inf_filter: bool = described(False, "Hide losses that are not finite from the log.")
     train_sampling_strategy: str = described(
         "random", "The order in which rows are drawn.", choices=["random", "sequential"]
@@ -86,6 +89,7 @@ class EngineConfig(TrlOptions, TrainingArguments):
         self.checkpointing_is_open = (
             self.gradient_checkpointing is None and self.activation_checkpointing is None
         )
+        self.disable_tqdm = bool(self.disable_tqdm)  # the base would ask how much transformers logs
         asked_for_bf16 = self.bf16
         # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine
         # without GPU; only FSDP and DeepSpeed have to hear of it.

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import nn
-from tqdm.auto import tqdm
 
 from burnish.data.example import TokenizedExample
 from burnish.data.preparation.stream import PreparedStream
@@ -22,6 +21,7 @@ from burnish.engine.survey import measured
 from burnish.errors import UserError
 from burnish.models.reference import COLUMN, Reference
 from burnish.paths import cache_folder
+from burnish.progress import Bar
 
 if TYPE_CHECKING:
     from burnish.engine.trainer import Engine
@@ -65,9 +65,7 @@ def _score_rows(
     scores: dict[int, list[float]] = {}
     ranks, rank = engine.accelerator.num_processes, engine.accelerator.process_index
     starts = range(0, len(dataset), ROWS * ranks)
-    bar = tqdm(
-        total=len(dataset), desc="Scoring rows by the reference", disable=not engine.is_world_process_zero()
-    )
+    bar = Bar("Scoring rows by the reference", len(dataset), "rows", shown=engine.is_world_process_zero())
     for start in starts:
         first = min(start + rank * ROWS, len(dataset))
         indices = range(first, min(first + ROWS, len(dataset)))

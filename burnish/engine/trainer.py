@@ -35,6 +35,7 @@ from burnish.data.preparation.stream import PreparedStream
 from burnish.engine import assembly, rows
 from burnish.engine.compat import check_arguments
 from burnish.engine.config import EngineConfig
+from burnish.engine.display import follow
 from burnish.engine.meter import Meter
 from burnish.engine.plan import Plan, make_plan
 from burnish.engine.step import Step, without_repeats
@@ -44,6 +45,7 @@ from burnish.losses.output import LossOutput
 from burnish.models.forward import inner_model
 from burnish.models.load import Task
 from burnish.models.precision import compute_in, forget_copies
+from burnish.progress import own_bars
 
 MOST_BAD_STEPS = 5
 """Steps in a row whose gradient is not finite, before training stops."""
@@ -107,6 +109,7 @@ class Engine(Trainer):
         self._meter, self._eval_meter = Meter(), Meter()
         self.running: dict[str, float] = {}  # what a method carries from step to step; kept in checkpoints
         self._bad_steps = 0
+        self.screen = follow(self)
         self.setup(**method)
 
     # What a method says
@@ -206,7 +209,8 @@ class Engine(Trainer):
         if self.is_world_process_zero():
             plan.show()
             rows.write_reports(self.preparation_reports, self.args.output_dir)
-        output = super().train(*args, **kwargs)
+        with self.screen:
+            output = super().train(*args, **kwargs)
         if self.is_world_process_zero() and isinstance(self.train_dataset, PreparedStream):
             print(*self.train_dataset.reports, sep="\n")
             rows.write_reports(self.preparation_reports, self.args.output_dir)
@@ -390,6 +394,7 @@ class Engine(Trainer):
         self.running |= read_running(checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict)
+        with own_bars():
+            super()._save(output_dir, state_dict)
         if self.args.should_save:
             assembly.replace_pickled_arguments(output_dir or self.args.output_dir, self.args)

@@ -122,7 +122,8 @@ def _only(model: Any, parameters: list[nn.Parameter]) -> Iterator[None]:
     chosen = set(map(id, parameters))
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
     handles = []
-    if model.is_gradient_checkpointing:  # the reentrant kind starts from an input that needs a gradient
+    # The reentrant kind of checkpointing starts from an input that needs a gradient.
+    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
         embeddings = model.get_input_embeddings()
         handles.append(embeddings.register_forward_hook(lambda _, __, output: output.requires_grad_()))
     for parameter in others:

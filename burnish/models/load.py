@@ -24,6 +24,7 @@ from transformers import (
 
 from burnish.errors import UserError, nearest
 from burnish.options import described
+from burnish.progress import own_bars
 
 Task = Literal["causal", "reward", "steps"]
 
@@ -233,6 +234,7 @@ def _first_line(error: Exception) -> str:
 
 def _from_pretrained(loader: Any, name: str, kwargs: dict[str, Any]) -> PreTrainedModel:
     try:
-        return loader.from_pretrained(name, **kwargs)
+        with own_bars():
+            return loader.from_pretrained(name, **kwargs)
     except (OSError, ValueError) as error:
         raise _missing(name, error) from error

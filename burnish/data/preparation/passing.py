@@ -29,13 +29,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 from datasets.table import MemoryMappedTable
-from datasets.utils import tqdm
 
 from burnish.data.preparation.batch import OUTCOME, Begun, Pass
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.sources.rows import rows_of
 from burnish.errors import UserError
 from burnish.paths import cache_folder
+from burnish.progress import Bar
 
 ROWS, LEDGER = "rows.arrow", "ledger.arrow"
 LEDGER_COLUMNS = ["row", *OUTCOME]
@@ -47,7 +47,7 @@ def outcome(
     """The rows that are kept, and the ledger of all; computed unless they are there under `key`."""
     folder = cache_folder("rows") / key
     if not folder.is_dir():
-        with tqdm(total=len(dataset), desc=title, unit=" rows") as bar, uncollected():
+        with Bar(title, len(dataset), "rows") as bar, uncollected():
             _write(_tables(dataset, pass_, options), folder, bar)
     rows, ledger = (MemoryMappedTable.from_file(str(folder / name)) for name in (ROWS, LEDGER))
     return Dataset(rows, fingerprint=key), ledger.table
@@ -65,7 +65,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _write(tables: Iterator[pa.Table], folder: Path, bar: Any) -> None:
+def _write(tables: Iterator[pa.Table], folder: Path, bar: Bar) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     first = next(tables)
     schema = first.drop_columns(list(OUTCOME)).schema
