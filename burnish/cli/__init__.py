@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from burnish import __version__
-from burnish.cli import verbs_export
+from burnish.cli import verbs_compare, verbs_export
 from burnish.cli.spelling import flag as _flag
 from burnish.errors import UserError
 from burnish.pipeline.methods import METHODS
@@ -219,6 +219,7 @@ def demo(
 
 
 verbs_export.add_to(app)
+verbs_compare.add_to(app)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -1,0 +1,108 @@
+"""`burnish compare`: the same prompts to several models, measured and side by side."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from tqdm.auto import tqdm
+
+from burnish.comparison.answering import Asking, Progress
+from burnish.comparison.compare import compare
+from burnish.comparison.measures import Measuring, Reward, Score
+from burnish.comparison.result import Comparison
+from burnish.comparison.text import show as show_comparison
+from burnish.data.sources.rows import parse_columns
+from burnish.models.asking import Sampling
+
+
+def run_compare(
+    *,
+    models: list[str],
+    prompts: str,
+    score: list[str] | None,
+    reward: str | None,
+    show: int,
+    as_json: bool,
+    html: str | None,
+    output: str | None,
+    dtype: str,
+    columns: str | None,
+    split: str,
+    **how: Any,
+) -> None:
+    """Compare, and print or write what was asked for. Raises `UserError`."""
+    quiet()
+    sampling = Sampling(*(how[name] for name in ("max_new_tokens", "temperature", "top_p", "seed")))
+    measures: list[Measuring] = [Score(each) for each in score or ()]
+    measures += [Reward(reward, dtype)] if reward else []
+    asking = Asking(sampling, how["batch_size"], dtype, not how["no_cache"])
+    with progress() as heard:
+        found = compare(
+            models,
+            prompts,
+            measures,
+            how=asking,
+            columns=parse_columns(columns),
+            split=split,
+            progress=heard,
+        )
+    _print(found, show, as_json)
+    if output is not None:
+        print(f"wrote  {found.save(output)}", file=sys.stderr)
+    if html is not None:
+        from burnish.comparison.page import write_page
+
+        print(f"wrote  {write_page(found, html)}", file=sys.stderr)
+
+
+def _print(found: Comparison, shown: int, as_json: bool) -> None:
+    if as_json:
+        print(found.to_json())
+    else:
+        show_comparison(found, console(), shown)
+
+
+def console() -> Console:
+    """In a file or a pipe, lines are not wrapped at the width of a terminal that is not there."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED
+    return Console(highlight=False, width=wide)
+
+
+PIPED = 160
+"""Columns of tables where there is no terminal."""
+
+
+def quiet() -> None:
+    """Without the progress bars and warnings of loading."""
+    import datasets
+    from transformers.utils import logging
+
+    datasets.disable_progress_bars()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A bar for each thing that is done, where someone looks on."""
+    bars: dict[str, tqdm] = {}
+
+    def heard(title: str, done: int, total: int) -> None:
+        if title not in bars:
+            for each in bars.values():
+                each.close()
+            bars[title] = tqdm(desc=title, total=total, disable=not sys.stderr.isatty(), leave=False)
+        bars[title].update(done - bars[title].n)
+
+    try:
+        yield heard
+    finally:
+        for each in bars.values():
+            each.close()

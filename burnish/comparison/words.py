@@ -1,0 +1,132 @@
+"""A comparison in words, for the terminal and for the page alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from burnish.comparison.result import SHARE, Comparison, Measure, Pair
+from burnish.evaluation.statistics import Estimate
+
+NAMES = {
+    "loss": "eval loss",
+    "reward": "reward",
+    "length": "length",
+    "finished": "ended by itself",
+    "judge": "judged better",
+    "person": "voted better",
+}
+SHOWN_DIGITS = 4
+
+
+def title(measure: Measure) -> str:
+    """`eval loss`, `grade (task.py)`."""
+    kind, _, rest = measure.name.partition(":")
+    if kind == "score" and rest:
+        place, colon, name = rest.rpartition(":")
+        return f"{name} ({place})" if colon else rest
+    found = NAMES.get(kind, kind)
+    return f"{found} ({rest})" if rest else found
+
+
+def value(number: float | None, unit: str) -> str:
+    """A value in its unit: `58.3 %`, `1.240`, `212`."""
+    if number is None or math.isnan(number):
+        return "–"
+    if unit == SHARE:
+        return f"{100 * number:.1f} %"
+    if unit == "characters":
+        return f"{number:,.0f}"
+    return f"{number:,.3f}" if abs(number) < 1000 else f"{number:,.0f}"
+
+
+def interval(found: Estimate, unit: str) -> str:
+    if math.isnan(found.value):
+        return "–"
+    if unit == SHARE:
+        return f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
+    return f"{value(found.low, unit)} to {value(found.high, unit)}"
+
+
+def change(found: Estimate, unit: str) -> str:
+    """A difference with its sign: `+12.5 points`, `−0.210`."""
+    if math.isnan(found.value):
+        return "–"
+    text = f"{100 * found.value:+.1f} points" if unit == SHARE else _signed(found.value, unit)
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def change_interval(found: Estimate, unit: str) -> str:
+    if math.isnan(found.value):
+        return "–"
+    low, high = (f"{100 * v:+.1f}" if unit == SHARE else _signed(v, unit) for v in (found.low, found.high))
+    return f"{low} to {high}".replace("-", "\N{MINUS SIGN}")
+
+
+def _signed(number: float, unit: str) -> str:
+    text = value(abs(number), unit)
+    return f"{'-' if number < 0 else '+'}{text}"
+
+
+def verdict(comparison: Comparison, measure: Measure, pair: Pair) -> str:
+    """Whether a difference can be told from chance, in a few words."""
+    later, earlier = comparison.names[pair.of], comparison.names[pair.against]
+    found = pair.difference
+    if found is not None and not math.isnan(found.value):
+        if found.low <= 0 <= found.high:
+            return "no difference that can be told from chance"
+        higher, lower = (later, earlier) if found.value > 0 else (earlier, later)
+        if measure.higher_is_better is None:
+            return f"{higher} has more"
+        return f"{higher if measure.higher_is_better else lower} is better"
+    if pair.wins is not None and not math.isnan(pair.wins.rate.value):
+        rate = pair.wins.rate
+        if rate.low <= 0.5 <= rate.high:
+            return "cannot be told from a coin"
+        return f"{later if rate.value > 0.5 else earlier} wins"
+    return "not known"
+
+
+def rate(pair: Pair) -> str:
+    """`62.5 % (51.0 to 73.0 %), 9 wins, 2 ties, 5 losses`."""
+    wins = pair.wins
+    if wins is None or math.isnan(wins.rate.value):
+        return "–"
+    return f"{value(wins.rate.value, SHARE)} ({interval(wins.rate, SHARE)})"
+
+
+def tally(pair: Pair) -> str:
+    wins = pair.wins
+    if wins is None:
+        return ""
+    return f"{wins.wins} wins, {wins.ties} ties, {wins.losses} losses"
+
+
+def controlled(pair: Pair) -> str:
+    found = pair.wins.length_controlled if pair.wins else None
+    return "–" if found is None else f"{value(found.value, SHARE)} ({interval(found, SHARE)})"
+
+
+def most_telling(comparison: Comparison, count: int) -> list[int]:
+    """Places of the prompts at which the models differ most by the first measures, in order; no more."""
+
+    def differ(place: int) -> tuple[float, ...]:
+        found = []
+        for measure in comparison.measures:
+            if measure.higher_is_better is None or measure.name == "finished":
+                continue
+            row = (measure.values or measure.verdicts or [])[place]
+            known = [each for each in row if each is not None]
+            if measure.verdicts is not None:
+                found.append(max((abs(each - 0.5) for each in known), default=0.0))
+            else:
+                found.append(max(known, default=0.0) - min(known, default=0.0))
+        texts = {comparison.answered.answer(place, m) for m in range(len(comparison.names))}
+        return (*found, float(len(texts)))
+
+    order = sorted(range(len(comparison.prompts.rows)), key=lambda p: tuple(-d for d in differ(p)))
+    return order[:count]
+
+
+def listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
