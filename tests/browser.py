@@ -131,9 +131,13 @@ def contrast_faults(page: Any, text: float = 4.5, shape: float = 3.0) -> list[st
 
 CONTRAST = """([textLimit, shapeLimit]) => {
   const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+  const known = new Map();                          // reading a pixel is slow, and a page has few colors
   const channels = color => {                       // any CSS color as [r, g, b, a], 0..255 and 0..1
+    if (known.has(color)) return known.get(color);
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255];
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    known.set(color, [r, g, b, a / 255]);
+    return known.get(color);
   };
   const over = ([r, g, b, a], below) => [r, g, b].map((value, i) => a * value + (1 - a) * below[i]);
   const behind = element => {

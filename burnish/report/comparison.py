@@ -17,17 +17,20 @@ from burnish.pages.charts import interval
 from burnish.pages.series import round_axis
 from burnish.pages.shell import percent
 from burnish.report.folder import figure, listed, mapping, word
-from burnish.report.units import significant, value_of
+from burnish.report.units import value_of
 
-ORDER = ("score", "judge", "person", "reward")
+ORDER = ("score", "judge", "person", "reward", "loss")
 NAMES = {
     "judge": "judged by a model",
     "person": "judged by a person",
     "reward": "reward of the answers",
     "length": "length of the answers",
+    "finished": "answers that ended by themselves",
+    "loss": "loss on the reference answers",
 }
 SHOWN, LISTED = 4, 24  # prompts whose answers are open, and those that unfold
 COIN = 0.5
+UNNAMED = ("", "share", "score", "reward")  # units that say nothing beside the name of the measure
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class MeasureView:
     note: str
     means: list[Mean]
     duels: list[Duel]
+    notes: list[str]
 
     @property
     def counts(self) -> bool:
@@ -169,13 +173,19 @@ def measure_view(found: Mapping[str, Any], models: Sequence[str]) -> MeasureView
     ends = (0.0, 1.0) if in_share else (axis.low, axis.high) if axis else (0.0, 1.0)
     higher = found.get("higher_is_better")
     direction = "higher is better" if higher is True else "lower is better" if higher is False else ""
-    shown_unit = "" if in_share or unit in ("", "share", "points") else f"in {unit}"
+    shown_unit = "" if in_share or unit in UNNAMED else f"in {unit}"
+    told = [each for each in listed(found.get("notes")) if isinstance(each, str)]
     return MeasureView(
         key=key,
         name=measure_name(key),
         note="; ".join(filter(None, [shown_unit, direction])),
         means=[mean_of(name, each, in_share, ends) for name, each in zip(models, values, strict=False)],
-        duels=[duel_of(mapping(each), models) for each in listed(found.get("pairs"))],
+        duels=[
+            duel_of(pair, models)
+            for pair in map(mapping, listed(found.get("pairs")))
+            if figure(pair.get("win_rate")) is not None
+        ],
+        notes=told,
     )
 
 
@@ -290,12 +300,14 @@ def way_of(before: Mean, after: Mean, higher_is_better: bool, duel: Duel | None)
 
 
 def answers_of(found: Mapping[str, Any], models: Sequence[str]) -> Answers:
-    texts, scores, rewards = (listed(found.get(key)) for key in ("answers", "scores", "rewards"))
+    texts, scores, rewards, ended = (
+        listed(found.get(key)) for key in ("answers", "scores", "rewards", "finished")
+    )
     return Answers(
         prompt_text(found.get("prompt")),
         prompt_text(found.get("reference")),
         [
-            Answer(model, word(text), marks(at(scores, i), at(rewards, i)))
+            Answer(model, word(text), marks(at(scores, i), at(rewards, i), ended[i : i + 1] == [False]))
             for i, (model, text) in enumerate(zip(models, texts, strict=False))
         ],
     )
@@ -305,9 +317,10 @@ def at(values: Sequence[Any], index: int) -> float | None:
     return figure(values[index]) if index < len(values) else None
 
 
-def marks(score: float | None, reward: float | None) -> str:
-    told = [f"score {significant(score)}"] if score is not None else []
-    return ", ".join([*told, *([f"reward {value_of(reward)}"] if reward is not None else [])])
+def marks(score: float | None, reward: float | None, is_cut: bool) -> str:
+    told = [f"score {score:g}"] if score is not None else []
+    told += [f"reward {value_of(reward)}"] if reward is not None else []
+    return ", ".join([*told, *(["cut off"] if is_cut else [])])
 
 
 def prompt_text(prompt: Any) -> str:

@@ -38,6 +38,7 @@ class RunFolder:
     name: str
     method: str
     status: str
+    action: str = ""  # what the pipeline did with it: run, skip, resume
     why: str = ""
     follows: str = ""  # the stage whose model it starts from
     record: Mapping[str, Any] = field(default_factory=dict)  # run.json
@@ -117,6 +118,7 @@ def read_run(path: Path, entry: Mapping[str, Any] | None = None) -> RunFolder:
         name=word(entry.get("name")) or word(record.get("name")) or path.resolve().name,
         method=word(record.get("method")) or word(entry.get("method")),
         status=word(entry.get("status")) or word(record.get("status")),
+        action=word(entry.get("action")),
         why=word(entry.get("why")),
         follows=follows,
         record=record,

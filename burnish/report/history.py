@@ -42,8 +42,8 @@ def histories(rows: Sequence[Mapping[str, Any]]) -> dict[str, History]:
             continue
         for key, value in row.items():
             name = metric_of(key)
-            if name is None or isinstance(value, bool) or not isinstance(value, int | float):
-                continue
+            if name is None or isinstance(value, bool) or not isinstance(value, int | float | None):
+                continue  # null is a number that was not finite
             history, training, evaluation = found.setdefault(name, (History(name), {}, {}))
             number = figure(value)
             if number is None:

@@ -107,11 +107,11 @@ def parts(stage: StageView) -> list[Part]:
 
 def command(folder: ReportFolder, stages: Sequence[StageView]) -> str:
     """The command that does it again."""
-    if folder.is_pipeline:
-        given = word(folder.record.get("command"))
-        file = word(folder.record.get("file"))
-        return given or (f"burnish run {shlex.quote(file)}" if file else "")
-    return stages[0].command
+    given = next((stage.command for stage in stages if stage.command), "")
+    if not folder.is_pipeline or given.split()[:2] == ["burnish", "run"]:
+        return given
+    file = word(folder.record.get("file"))
+    return f"burnish run {shlex.quote(file)}" if file else ""
 
 
 # The drawing
@@ -152,22 +152,27 @@ def result_lines(stage: StageView) -> list[str]:
     return [f"{before}{stage.main.after_text}", stage.main.measure.name]
 
 
+ADAPTERS = {"goes on": "its adapter goes on", "new": "new adapter", "none": "all weights"}
+"""What is written at an arrow, by a word in the decision about the adapter."""
+
+
 def source_of(stage: StageView, names: Sequence[str]) -> int:
     return names.index(stage.run.follows) if stage.run.follows in names else -1
 
 
 def continuation(stage: StageView) -> str:
-    """What goes on: its adapter, or the whole model."""
-    for what, choice, _ in stage.decisions:
-        if "adapter" in what.lower():
-            return choice
-    return ""
+    """What goes on and what is new, as the pipeline decided."""
+    found = {what: choice for what, choice, _ in stage.decisions}
+    adapter = found.get("adapter", "")
+    said = ["adapter merged"] if "merge" in found else []
+    said += [words for sign, words in ADAPTERS.items() if sign in adapter][:1] or [adapter]
+    return ", ".join(filter(None, said))
 
 
 def references(stage: StageView, index: int, names: Sequence[str]) -> list[Link]:
     """A dashed arrow from the stage that is the reference, where a decision names one."""
     for what, choice, _ in stage.decisions:
         if "reference" in what.lower():
-            named = next((i for i, name in enumerate(names[:index]) if name in choice.split()), None)
+            named = next((i for i, name in enumerate(names[:index]) if f"'{name}'" in choice), None)
             return [Link(source_of(stage, names) if named is None else named, index, "", reference=True)]
     return []

@@ -21,6 +21,11 @@ from burnish.report.samples import SampledPrompt, sampled_prompts
 from burnish.report.units import duration, significant, size
 
 GOOD = ("finished", "skipped", "resumed", "unchanged", "done")
+ACTIONS = {
+    "skip": "Not trained again: ",
+    "resume": "Gone on with: ",
+    "run": "Trained: ",
+}
 STATES = {"running": ("running", "●"), "failed": ("failed", "✕"), "stopped": ("failed", "✕")}
 STATUS_LETTERS = 14
 SEVERITIES = {"fault": "fault", "error": "fault", "critical": "fault", "warning": "warning"}
@@ -84,6 +89,13 @@ class StageView:
     @property
     def folded_charts(self) -> list[CurveChart]:
         return [chart for chart in self.charts if chart.folded]
+
+    @property
+    def why(self) -> str:
+        """Why the pipeline trained it, or did not; and what stopped it."""
+        error = word(self.run.record.get("error")) if self.status.state == "failed" else ""
+        why = ACTIONS.get(self.run.action, "") + self.run.why if self.run.why else ""
+        return ". ".join(filter(None, [why, error]))
 
     @property
     def time(self) -> str:

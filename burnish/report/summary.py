@@ -134,8 +134,9 @@ def verdict(stages: Sequence[StageView], found: Outcome | None) -> Verdict:
     """The report in one sentence. Only compared answers can say that it worked."""
     for stage in stages:
         if stage.status.state == "failed":
-            why = f": {stage.run.why}" if stage.run.why else ""
-            return Verdict(f"{stage.name} {stage.status.word}{why}.", "failed", "Failed")
+            error = word(stage.run.record.get("error"))
+            end = f": {error}" if error else "."
+            return Verdict(f"{stage.name} {stage.status.word}{end}", "failed", "Failed")
     for stage in stages:
         if stage.status.state == "running":
             return Verdict(progress(stage), "running", "Running")

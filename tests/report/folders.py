@@ -182,14 +182,14 @@ def record(name: str, method: str, steps: int, follows: str = "", **given: Any) 
         "decisions": [
             {
                 "what": "adapter",
-                "choice": f"goes on with that of {follows}" if follows else "a new one of rank 16",
+                "choice": f"that of '{follows}' goes on" if follows else "a new one on SmolLM2-135M-Instruct",
                 "why": "both stages train adapters of one base" if follows else "use_peft is set",
             },
             *(
                 [
                     {
                         "what": "reference",
-                        "choice": f"{follows} as it was saved",
+                        "choice": f"a frozen copy of the adapter of '{follows}', on the same base",
                         "why": "the policy starts there",
                     }
                 ]

@@ -25,7 +25,6 @@ from tests.report.folders import (
 )
 
 WIDTHS = (390, 1280)
-SCHEMES = ("light", "dark")
 HOSTILE = "</script></style></details><script>window.hit = 1</script><img src=x onerror='hit = 1'>\"'{{ 7 }}"
 
 
@@ -49,9 +48,15 @@ def unfold(page) -> None:
     page.evaluate("() => document.querySelectorAll('details').forEach(each => each.open = true)")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("kind", ["pipeline", "run"])
+@pytest.mark.parametrize(
+    ("kind", "width", "scheme"),
+    [
+        ("pipeline", 390, "dark"),
+        ("pipeline", 1280, "light"),
+        ("run", 390, "light"),
+        ("run", 1280, "dark"),
+    ],
+)
 def test_it_fits_and_can_be_read(open_page, request, kind, width, scheme):
     page = open_page(request.getfixturevalue(kind) / NAME, width, scheme)
     assert too_wide(page) == []
@@ -155,7 +160,7 @@ def test_answers_stand_side_by_side(open_page, pipeline):
     assert first.locator("h4").all_inner_texts() == [
         "base score 0, reward −3.40",
         "sft score 0, reward 1.90",
-        "dpo score 1.00, reward 4.20",
+        "dpo score 1, reward 4.20",
     ]
     assert first.locator(".tokens").all_inner_texts() == comparison()["answers"][0]["answers"]
     tops = {round(each.bounding_box()["y"]) for each in first.locator(".text").all()}
