@@ -1,7 +1,8 @@
 """`metrics.jsonl` as one history a metric: its values in training, and those of evaluations.
 
 A log of training has `loss`, one of an evaluation `eval_loss`; both are of the metric `loss`. A resumed run
-logs some steps twice: the later value counts.
+logs some steps twice: the later value counts. Before the first step policy and reference are equal, all
+margins are 0 and no pair is ranked: an accuracy that was logged as 0 is no measurement then, and left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from burnish.report.folder import figure
 
 PREFIX = "eval_"
 NOT_METRICS = {"step", "epoch", "seconds", "total_flos", "num_tokens", "num_input_tokens_seen"}
+RANKED = "rewards/accuracies"
 TIMINGS = ("_runtime", "_per_second", "_model_preparation_time", "_num_tokens")  # of an evaluation
 SUMMARY = "train_"  # what a run says of itself at its end
 
@@ -42,7 +44,9 @@ def histories(rows: Sequence[Mapping[str, Any]]) -> dict[str, History]:
             continue
         for key, value in row.items():
             name = metric_of(key)
-            if name is None or isinstance(value, bool) or not isinstance(value, int | float | None):
+            if name is None or (name == RANKED and unranked(row, key)):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
                 continue  # null is a number that was not finite
             history, training, evaluation = found.setdefault(name, (History(name), {}, {}))
             number = figure(value)
@@ -53,6 +57,11 @@ def histories(rows: Sequence[Mapping[str, Any]]) -> dict[str, History]:
     for history, training, evaluation in found.values():
         history.training, history.evaluation = sorted(training.items()), sorted(evaluation.items())
     return {name: history for name, (history, _, _) in found.items()}
+
+
+def unranked(row: Mapping[str, Any], key: str) -> bool:
+    """Whether policy and reference are equal, so that their margin ranks nothing."""
+    return row.get(key.replace(RANKED, "rewards/margins")) == 0 and row.get(key) == 0
 
 
 def metric_of(key: str) -> str | None:

@@ -95,6 +95,14 @@ def test_training_and_evaluation_are_one_history():
     assert found["loss"].broken == 1
 
 
+def test_where_policy_and_reference_are_equal_no_pair_is_ranked():
+    names = ("eval_rewards/accuracies", "eval_rewards/margins")
+    rows = [
+        {"step": i, **dict(zip(names, pair, strict=True))} for i, pair in enumerate([(0, 0), (0, -1), (1, 2)])
+    ]
+    assert histories(rows)["rewards/accuracies"].evaluation == [(1.0, 0.0), (2.0, 1.0)]
+
+
 @pytest.mark.parametrize(
     ("key", "name"),
     [
