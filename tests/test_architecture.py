@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "export": {"data", "models", "losses.output", "pages", "pipeline", "export"},
     "comparison": {"pages", "data", "models", "losses.output", "evaluation", "export", "comparison"},
     "engine": {"data", "models", "losses.output", "engine"},
+    "planning": {"data", "models", "engine", "planning"},
     "methods": {"data", "models", "losses", "losses.output", "engine", "rollout"},
     "report": {"pages", "data", "pipeline", "report"},
     "demo": {
@@ -63,6 +64,7 @@ MAY_IMPORT = {
         "comparison",
         "export",
         "report",
+        "planning",
         "cli",
     },
 }

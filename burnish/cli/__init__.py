@@ -73,6 +73,21 @@ def run(
 
 
 @app.command()
+def plan(
+    file: Annotated[str, typer.Argument(metavar="CONFIG.YAML", help="A pipeline, or a config with method:.")],
+    device: Annotated[
+        str | None, _flag("device", "A GPU by name, as h100 or rtx4090; else this machine.")
+    ] = None,
+    assignments: Annotated[list[str] | None, _flag("set", "stage.key=value, or key=value.")] = None,
+    as_json: Annotated[bool, _flag("json", "Print everything as JSON, and nothing else.")] = False,
+) -> None:
+    """Predict memory and time of a config before anything is loaded, and the most that fits."""
+    from burnish.cli.plan import run as run_plan
+
+    run_plan(file, device, assignments or [], as_json)
+
+
+@app.command()
 def inspect(
     data: Annotated[str, typer.Argument(help="A file, a folder, a pattern, a hub id; DATA#500 samples 500.")],
     method: Annotated[str | None, _flag("method", "A method, as dpo; else the format is recognised.")] = None,

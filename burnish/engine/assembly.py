@@ -89,12 +89,8 @@ def build_model(
             raise UserError(
                 "the model has an adapter already", where="peft_config", fix="merge it, or leave this out"
             )
-        model = _with_adapter(model, task, peft_config, args)
-    _store_trained_weights_in_float32(model)
-    if args.disable_dropout:
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+        model = with_adapter(model, task, peft_config, args)
+    settle_weights(model, args)
     return Built(model, name, peft_config is not None)
 
 
@@ -132,7 +128,8 @@ def init_kwargs(args: EngineConfig, options: str = "model_init_kwargs") -> dict[
     return {"trust_remote_code": args.trust_remote_code, **given}
 
 
-def _with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineConfig) -> nn.Module:
+def with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineConfig) -> nn.Module:
+    """The model with a new adapter on it, of the task that the method trains."""
     from peft import get_peft_model, prepare_model_for_kbit_training
 
     # peft 0.21 asks by the old name
@@ -149,15 +146,25 @@ def _with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineCo
     return get_peft_model(model, peft_config)
 
 
-def _store_trained_weights_in_float32(model: nn.Module) -> None:
-    """A 16-bit weight cannot take an update below 1/256 of it. Float64 models stay as they are."""
+def settle_weights(model: nn.Module, args: EngineConfig) -> None:
+    """Store trained weights in float32, and turn dropout off where that is asked for.
+
+    A 16-bit weight cannot take an update below 1/256 of it. Float64 models stay as they are.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
             parameter.data = parameter.data.float()
+    if args.disable_dropout:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
 
 
-def compute_dtype(model: nn.Module, args: EngineConfig) -> torch.dtype | None:
-    """What forwards compute in; None: in what is stored, or in what FSDP or DeepSpeed is told."""
+def compute_dtype(model: nn.Module, args: EngineConfig, fast: bool | None = None) -> torch.dtype | None:
+    """What forwards compute in; None: in what is stored, or in what FSDP or DeepSpeed is told.
+
+    `fast`: whether the machine is fast at bfloat16, where it is not this one.
+    """
     if args.fsdp or args.deepspeed:
         return None
     stored = next((p.dtype for p in inner_model(model).parameters() if p.is_floating_point()), torch.float32)
@@ -170,7 +177,8 @@ def compute_dtype(model: nn.Module, args: EngineConfig) -> torch.dtype | None:
         )
     if stored == torch.float64 or args.bf16 is False:
         return None
-    return torch.bfloat16 if args.bf16 or frozen_half or fast_bfloat16(args.device) else None
+    fast = fast_bfloat16(args.device) if fast is None else fast
+    return torch.bfloat16 if args.bf16 or frozen_half or fast else None
 
 
 def _has_trained_head(model: nn.Module) -> bool:

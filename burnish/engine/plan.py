@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -97,28 +97,48 @@ def make_plan(engine: Engine) -> Plan:
     return plan
 
 
-def _memory(engine: Engine, inner: Any) -> tuple[int, str, bool, str]:
+def _memory(engine: Engine, inner: Any) -> Budget:
     """Token budget and checkpointing, from what a token's activations take and what is free."""
     args = engine.args
     per_token = activation_bytes(inner, engine.compute_dtype)
-    free = free_memory(args.device) * MEMORY_SHARE
-    longest = _longest_row(engine)
+    budget = token_budget(args, inner.config, per_token, free_memory(args.device), _longest_row(engine))
+    if args.checkpointing_is_open:
+        args.activation_checkpointing = args.gradient_checkpointing = budget.checkpoint
+    return budget
+
+
+class Budget(NamedTuple):
+    """Tokens of a forward, and whether its layers are checkpointed, with the reasons."""
+
+    tokens: int
+    why: str
+    checkpoint: bool
+    why_checkpoint: str
+
+
+def token_budget(
+    args: Any, config: Any, per_token: float, free: float, longest: int, device: str | None = None
+) -> Budget:
+    """Where a config leaves them open: as many tokens as fit into a share of the `free` bytes.
+
+    `per_token`: bytes of a token's activations; `longest`: tokens of the longest row; `device`: its type,
+    if not that of this machine.
+    """
+    free *= MEMORY_SHARE
     fits = int(free / per_token)
-    checkpoint = bool(args.activation_checkpointing)
-    why_checkpoint = "as asked"
+    checkpoint, why_checkpoint = bool(args.activation_checkpointing), "as asked"
     if args.checkpointing_is_open:
         checkpoint = longest > fits
         needed = f"the longest row takes about {_bytes(longest * per_token)} of {_bytes(free)}"
         why_checkpoint = needed if checkpoint else f"it fits: {needed}"
-        args.activation_checkpointing = args.gradient_checkpointing = checkpoint
     if checkpoint:
-        fits *= max(1, getattr(inner.config.get_text_config(), "num_hidden_layers", 1) // 4)
+        fits *= max(1, getattr(config.get_text_config(), "num_hidden_layers", 1) // 4)
     if args.tokens_per_forward is not None:
-        return args.tokens_per_forward, "as asked", checkpoint, why_checkpoint
-    most = CPU_TOKENS if args.device.type == "cpu" else GPU_TOKENS
+        return Budget(args.tokens_per_forward, "as asked", checkpoint, why_checkpoint)
+    most = CPU_TOKENS if (device or args.device.type) == "cpu" else GPU_TOKENS
     budget = max(1, min(most, fits))
     why = f"about {_bytes(budget * per_token)} of activations; the result is the same for any"
-    return budget, why, checkpoint, why_checkpoint
+    return Budget(budget, why, checkpoint, why_checkpoint)
 
 
 def _longest_row(engine: Engine) -> int:

@@ -31,9 +31,15 @@ class ReferenceEngine(Engine):
     ) -> None:
         super().__init__(model, args, *rest, ref_model=ref_model, **kwargs)
 
-    def set_reference(self, ref_model: Any, in_every_step: bool = False) -> None:
-        """Take the reference; one that is asked `in_every_step`, or moves, is not replaced by its scores."""
+    @classmethod
+    def asks_in_every_step(cls, args: Any) -> bool:
+        """Whether the reference scores completions that are known in their step only."""
+        return False
+
+    def set_reference(self, ref_model: Any) -> None:
+        """Take the reference; one that is asked in every step, or moves, is not replaced by its scores."""
         given, self.moves = self.also(ref_model), self.args.sync_ref_model
+        in_every_step = self.asks_in_every_step(self.args)
         if given is None and (in_every_step or self.moves) and not hasattr(self.model, "disable_adapter"):
             if self.args.fsdp or self.args.deepspeed:
                 raise UserError(

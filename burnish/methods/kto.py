@@ -69,10 +69,14 @@ class KTOTrainer(ReferenceEngine):
     config_class = KTOConfig
     read_row = JUDGED
 
+    @classmethod
+    def asks_in_every_step(cls, args: Any) -> bool:
+        return args.loss_type in USES_KL
+
     def setup(self, ref_model: Any = None) -> None:
-        self.uses_kl = self.args.loss_type in USES_KL
+        self.uses_kl = self.asks_in_every_step(self.args)
         self.loss = self.bind(UNPAIRED_LOSSES[self.args.loss_type])
-        self.set_reference(ref_model, in_every_step=self.uses_kl)
+        self.set_reference(ref_model)
         if self.train_dataset is not None:
             self._check_balance()
             self._check_step()

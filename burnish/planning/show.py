@@ -1,0 +1,97 @@
+"""A prediction for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PARTS = {
+    "weights": "stored weights, and their working copies",
+    "gradients": "float32, of trained weights",
+    "optimizer": "what it keeps of every trained weight",
+    "activations": "what the backward needs, and what lives for a moment",
+    "reference": "weights beside the policy's",
+    "base": "Python, its imports, the tokenizer",
+}
+"""What each part of the memory is."""
+
+
+def show(plan: dict[str, Any], console: Console) -> None:
+    """One stage: memory with its parts, time with its parts, and what fits."""
+    console.rule(f"{plan['name']} ({plan['method']})", align="left")
+    table = Table.grid(padding=(0, 2))
+    for name, choice, reason in rows(plan):
+        table.add_row(Text(name, "bold"), Text(choice), Text(reason, "dim"))
+    console.print(table)
+
+
+def rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, value, reason) for each line."""
+    found = plan["predicted"]
+    trained = f"{count(found['trained'])} of {count(found['parameters'])} parameters trained"
+    lines = [
+        ("model", plan["model"], f"{trained}, computed in {found['computes_in']}"),
+        ("device", found["device"], found["device_source"]),
+        ("memory", f"{size(found['peak_bytes'])} at most", f"at the fullest moment: {found['when']}"),
+    ]
+    parts = {name: bytes_ for name, bytes_ in found["parts"].items() if bytes_}
+    lines += [("", f"{size(bytes_):>9}  {name}", PARTS[name]) for name, bytes_ in parts.items()]
+    lines.append(("time", f"about {duration(found['seconds'])}", work(found)))
+    spent = {name: seconds for name, seconds in found["seconds_parts"].items() if seconds >= 0.5}
+    if len(spent) > 1:
+        lines += [("", f"{duration(seconds):>9}  {name}", "") for name, seconds in spent.items()]
+    return lines + fitting_rows(plan.get("fits"), found)
+
+
+def work(found: dict[str, Any]) -> str:
+    steps = f"{found['steps']:,} step{'s' if found['steps'] > 1 else ''}"
+    cut = f"micro-batches of up to {found['largest_micro_batch']:,}"
+    checkpointing = ", checkpointed" if found["checkpointing"] else ""
+    return f"{steps}, {found['tokens']:,} tokens in {cut}{checkpointing}"
+
+
+def fitting_rows(fits: dict[str, Any] | None, found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if fits is None:
+        return []
+    verdict = "it fits" if fits["fits"] else "it does not fit"
+    lines = [("fits", verdict, f"{size(found['peak_bytes'])} of {size(fits['limit_bytes'])} to plan with")]
+    if not fits["tokens_per_forward"]:
+        return [*lines, ("", "not even one token", "weights, gradients and optimizer take all of it")]
+    bounds = f"{fits['rows_per_forward']:,} rows of mean length; a batch may have any number"
+    longest = "all that the model has" if fits["max_length"] == fits["model_limit"] else ""
+    return [
+        *lines,
+        ("", f"tokens_per_forward up to {fits['tokens_per_forward']:,}", bounds),
+        ("", f"max_length up to {fits['max_length']:,}", longest),
+    ]
+
+
+def one_line(found: dict[str, Any]) -> tuple[str, str]:
+    """A prediction as (value, reason), for the plan that is printed before step 1."""
+    parts = ", ".join(f"{name} {size(bytes_)}" for name, bytes_ in found["parts"].items() if bytes_)
+    return f"{size(found['peak_bytes'])} at most, about {duration(found['seconds'])}", parts
+
+
+def size(bytes_: float) -> str:
+    return f"{bytes_ / 1e9:.2f} GB" if bytes_ >= 1e8 else f"{bytes_ / 1e6:.1f} MB"
+
+
+def count(number: float) -> str:
+    return (
+        f"{number / 1e9:.2f}B"
+        if number >= 1e9
+        else f"{number / 1e6:.1f}M"
+        if number >= 1e5
+        else f"{number:,}"
+    )
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
