@@ -16,6 +16,7 @@ from burnish.pipeline.overlay import read_layers
 from burnish.pipeline.run import TOP_KEYS, method_of, named_settings, read_pipeline
 from burnish.pipeline.settings import Document, apply_environment
 from burnish.pipeline.stage import PreparedStage, Stage
+from burnish.pipeline.wiring import adapter_in, wired
 from burnish.planning.sheets import sheet_of
 
 
@@ -52,30 +53,29 @@ def check(document: Document) -> None:
 
 def plans_of(document: Document, device: str | None) -> Iterator[dict[str, Any]]:
     """Each stage in order: {name, method, model, predicted, fits}."""
-    from burnish.planning.predict import Origin, adapter_after, predict
+    from burnish.planning.predict import Origin, predict
 
-    origins: dict[str, Origin] = {}  # what a stage that follows another starts from
-    for stage, follows in stages_of(document):
-        origin = origins.get(follows)
-        prediction = predict(stage, device, origin)
-        model = origin.model if origin else stage.model.model_name_or_path
-        origins[stage.name] = Origin(model, adapter_after(stage, origin))
+    origins: dict[str, Origin] = {}  # what earlier stages will leave
+    for stage in stages_of(document):
+        prediction = predict(stage, device, origins)
+        origins[stage.name] = Origin.after(stage, origins)
         yield {
             "name": stage.name,
             "method": stage.method.name,
-            "model": f"{model}, as {follows} leaves it" if follows else model,
+            "model": prediction.subject.model,
+            "follows": stage.follows,
             "predicted": prediction.to_dict(),
             "fits": asdict(prediction.fitting()),
         }
 
 
-def stages_of(document: Document) -> list[tuple[PreparedStage, str]]:
-    """The prepared stages of a pipeline, each with the name of the one it follows; or the one of a config."""
+def stages_of(document: Document) -> list[PreparedStage]:
+    """The prepared stages of a pipeline, or the one of a config."""
     if "stages" in document.nodes:
-        pipeline = read_pipeline(document)
-        return [(stage, pipeline.follows.get(stage.name, "")) for stage in pipeline.prepare()]
+        return read_pipeline(document).prepare()
     method = method_of(document)
     settings = named_settings(document)
     settings.pop("method")
     name = settings.pop("name", None)
-    return [(Stage(str(name.value) if name else method.name, method, settings).prepare(), "")]
+    ready = Stage(str(name.value) if name else method.name, method, settings).prepare()
+    return [wired(ready, adapter_in(ready.model.model_name_or_path), known=False)]

@@ -133,7 +133,7 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     another kind.
     """
     dtype = kwargs.pop("dtype", None)
-    adapter = _adapter_config(name)
+    adapter = adapter_config(name)
     stored = torch.float32 if trained and adapter is None else "auto"
     kwargs["dtype"] = stored if dtype in (None, "auto") else dtype
     base = name if adapter is None else adapter["base_model_name_or_path"]
@@ -188,7 +188,8 @@ def _check_kind(name: str, config: Any, task: Task, kwargs: dict[str, Any]) -> N
     )
 
 
-def _adapter_config(name: str) -> dict[str, Any] | None:
+def adapter_config(name: str) -> dict[str, Any] | None:
+    """What a folder says of the adapter in it; None where it holds none."""
     path = Path(name) / "adapter_config.json"
     return json.loads(path.read_text()) if path.is_file() else None
 

@@ -34,7 +34,7 @@ def make_twin(
 ) -> nn.Module:
     """The model that `load_model` would load, without its weights. Raises `UserError` where it would."""
     dtype = kwargs.pop("dtype", None)
-    adapter = load._adapter_config(name)
+    adapter = load.adapter_config(name)
     base = name if adapter is None else adapter["base_model_name_or_path"]
     config = load._config_of(base, kwargs)
     load._check_kind(base, config, task, kwargs)

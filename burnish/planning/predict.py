@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ import torch
 from burnish.engine import assembly, rows
 from burnish.engine.plan import Budget, activation_bytes, token_budget
 from burnish.models.forward import inner_model
-from burnish.models.load import get_peft_config
+from burnish.models.load import adapter_config, get_peft_config
 from burnish.planning.devices import Device, named_device, this_machine
 from burnish.planning.fitting import Fitting, fitting
 from burnish.planning.lengths import MicroBatches, Steps
@@ -20,6 +22,9 @@ from burnish.planning.seconds import Seconds, seconds
 from burnish.planning.subject import Subject
 
 logger = logging.getLogger("burnish")
+
+TEACHER = "teacher_model_name_or_path"
+NOTHING_BEFORE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,24 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a stage starts from, where an earlier one has yet to write it: its model, and its adapter."""
+    """What a stage leaves, described by what is there already: a model, and an adapter to put on it."""
 
     model: str
     adapter: Any = None
+
+    @property
+    def base(self) -> str:
+        """The model without the adapter that it may be a folder of."""
+        found = adapter_config(self.model)
+        return self.model if found is None else found["base_model_name_or_path"]
+
+    @staticmethod
+    def after(stage: Any, origins: Mapping[str, Origin]) -> Origin:
+        """What `stage` leaves for the ones that follow it."""
+        before = origins.get(stage.follows or "") or Origin(stage.model.model_name_or_path)
+        if stage.continues:
+            return before
+        return Origin(before.base if stage.merges else before.model, get_peft_config(stage.model))
 
 
 def predict_stage(stage: Any) -> dict[str, Any] | None:
@@ -93,21 +112,22 @@ def predict_stage(stage: Any) -> dict[str, Any] | None:
         return None
 
 
-def predict(stage: Any, device: str | None = None, origin: Origin | None = None) -> Prediction:
+def predict(
+    stage: Any, device: str | None = None, origins: Mapping[str, Origin] = NOTHING_BEFORE
+) -> Prediction:
     """The same as an object, for a named device or this machine (None). Raises `UserError`.
 
-    `stage` is a `PreparedStage`. `origin` describes the model of an earlier stage that is not there yet.
+    `stage` is a `PreparedStage`. `origins`: what earlier stages, which have not run yet, will leave.
     """
     base = base_bytes("cpu")
     trainer_class, args = stage.method.trainer_class(), stage.config
-    origin = origin or Origin(stage.model.model_name_or_path)
-    subject = Subject(trainer_class, args, stage.model, origin.model, continues=origin.adapter)
+    subject = _subject(stage, origins)
     if device is None:
         machine = this_machine(args.device, computed_dtype(subject), width_of(subject))
     else:
         machine = named_device(device)
         subject = replace(subject, fast_bfloat16=machine.fast_bfloat16)
-    dataset, eval_tokens = _prepared(stage, trainer_class, origin.model)
+    dataset, eval_tokens = _prepared(stage, trainer_class, Origin(subject.model).base)
     steps = Steps.of(dataset, args)
     budget = _budget(subject, machine, steps)
     cut = steps.micro_batches(budget.tokens)
@@ -133,6 +153,20 @@ def predict(stage: Any, device: str | None = None, origin: Origin | None = None)
     return Prediction(stage.name, stage.method.name, machine, subject, budget, steps, cut, found, peak, time)
 
 
+def _subject(stage: Any, origins: Mapping[str, Origin]) -> Subject:
+    left = Origin.after(stage, origins)
+    teacher = stage.uses.get(TEACHER)
+    return Subject(
+        stage.method.trainer_class(),
+        stage.config,
+        stage.model,
+        left.model,
+        adapter=left.adapter,
+        fresh=left.adapter is not None and not stage.continues,
+        teacher_model=origins[teacher].model if teacher in origins else getattr(stage.config, TEACHER, None),
+    )
+
+
 def computed_dtype(subject: Subject) -> torch.dtype:
     stored = next(p.dtype for p in inner_model(subject.whole).parameters() if p.is_floating_point())
     return subject.computes_in or stored
@@ -140,11 +174,6 @@ def computed_dtype(subject: Subject) -> torch.dtype:
 
 def width_of(subject: Subject) -> int:
     return int(getattr(subject.config.get_text_config(), "hidden_size", 1024))
-
-
-def adapter_after(stage: Any, origin: Origin | None) -> Any:
-    """The adapter that a stage leaves for the next one, or None."""
-    return get_peft_config(stage.model) or (origin.adapter if origin else None)
 
 
 def _prepared(stage: Any, trainer_class: Any, model: str) -> tuple[Any, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -33,7 +34,7 @@ def rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     found = plan["predicted"]
     trained = f"{count(found['trained'])} of {count(found['parameters'])} parameters trained"
     lines = [
-        ("model", plan["model"], f"{trained}, computed in {found['computes_in']}"),
+        ("model", model_name(plan), f"{trained}, computed in {found['computes_in']}"),
         ("device", found["device"], found["device_source"]),
         ("memory", f"{size(found['peak_bytes'])} at most", f"at the fullest moment: {found['when']}"),
     ]
@@ -44,6 +45,11 @@ def rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     if len(spent) > 1:
         lines += [("", f"{duration(seconds):>9}  {name}", "") for name, seconds in spent.items()]
     return lines + fitting_rows(plan.get("fits"), found)
+
+
+def model_name(plan: dict[str, Any]) -> str:
+    name = Path(plan["model"]).name
+    return f"{name}, after {plan['follows']}" if plan.get("follows") else name
 
 
 def work(found: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from burnish.engine.assembly import compute_dtype, init_kwargs, settle_weights, with_adapter
 from burnish.engine.referenced import ReferenceEngine
 from burnish.models.forward import inner_model
-from burnish.models.load import ModelConfig, get_peft_config
+from burnish.models.load import ModelConfig
 from burnish.models.precision import WorkingCopies
 from burnish.models.twin import make_twin
 
@@ -25,20 +25,22 @@ BITS = {"load_in_4bit": 4.5, "load_in_8bit": 8.1}
 class Subject:
     """What is known of a stage's model before it is loaded.
 
-    `model` names the model to describe: that of the stage, or the one that an earlier stage starts from.
-    `continues` is that earlier stage's adapter, where this one goes on training it.
+    `model` names the model to describe: that of the stage, or the one that an earlier stage starts from; it
+    may be an adapter's folder. `adapter` is put on it, and `fresh` says that it is a new one.
     """
 
     trainer_class: Any
     args: Any
     model_args: ModelConfig
     model: str
+    adapter: Any = None
+    fresh: bool = True
+    teacher_model: str | None = None
     fast_bfloat16: bool | None = None  # of the device; None: this machine
-    continues: Any = None
 
     def twin(self, layers: int | None = None) -> nn.Module:
         """The model as it is trained, without weights. Raises `UserError`."""
-        adapter = get_peft_config(self.model_args) or self.continues
+        adapter = self.adapter
         kwargs = {**self.args.head_kwargs(), **init_kwargs(self.args)}
         task = self.trainer_class.task
         model = make_twin(self.model, task, trained=adapter is None, layers=layers, **kwargs)
@@ -49,11 +51,10 @@ class Subject:
         return model
 
     def teacher(self, layers: int | None = None) -> nn.Module | None:
-        name = getattr(self.args, "teacher_model_name_or_path", None)
-        if name is None:
+        if self.teacher_model is None:
             return None
         kwargs = init_kwargs(self.args, "teacher_model_init_kwargs")
-        twin = make_twin(name, self.trainer_class.task, trained=False, layers=layers, **kwargs)
+        twin = make_twin(self.teacher_model, self.trainer_class.task, trained=False, layers=layers, **kwargs)
         return twin.requires_grad_(False)
 
     @cached_property
@@ -78,7 +79,7 @@ class Subject:
     @property
     def reference(self) -> str:
         """Its kind, as `models/reference.py` names them; or teacher, or none."""
-        if getattr(self.args, "teacher_model_name_or_path", None):
+        if self.teacher_model is not None:
             return "teacher"
         if not issubclass(self.trainer_class, ReferenceEngine):
             return "none"
@@ -86,8 +87,7 @@ class Subject:
         if not self.has_adapter:
             always = moves or self.trainer_class.asks_in_every_step(self.args)
             return "frozen copy" if always else "precomputed"
-        fresh = self.model_args.use_peft and not moves
-        return "adapter off" if fresh else "frozen adapter"
+        return "adapter off" if self.fresh and not moves else "frozen adapter"
 
     @property
     def reference_in_step(self) -> bool:

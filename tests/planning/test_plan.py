@@ -57,7 +57,7 @@ def test_a_pipeline_is_planned_stage_by_stage_and_nothing_is_written(pipeline_fi
     assert done.returncode == 0, done.stderr
     sft, dpo = json.loads(done.stdout)["stages"]
     assert (sft["name"], dpo["name"]) == ("sft", "dpo")
-    assert dpo["model"].endswith("as sft leaves it")
+    assert dpo["model"] == sft["model"] and dpo["follows"] == "sft"
     # the adapter goes on: the same weights are trained, and a frozen copy of it is the reference
     assert sft["predicted"]["trained"] == dpo["predicted"]["trained"] < dpo["predicted"]["parameters"]
     assert dpo["predicted"]["reference"] == "frozen adapter"
