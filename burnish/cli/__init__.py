@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from burnish import __version__
-from burnish.cli import verbs_compare, verbs_export
+from burnish.cli import verbs_compare, verbs_config, verbs_export
 from burnish.cli.spelling import flag as _flag
 from burnish.errors import UserError
 from burnish.pipeline.methods import METHODS
@@ -212,11 +212,11 @@ def report(
 
 
 @app.command()
-def env() -> None:
+def env(as_json: Annotated[bool, _flag("json", "Print it as JSON, and nothing else.")] = False) -> None:
     """Print the versions and the machine, for reports and questions."""
     from burnish.cli.env import show
 
-    show()
+    show(as_json)
 
 
 @app.command()
@@ -233,6 +233,7 @@ def demo(
     run_demo(output_dir, quick, seed)
 
 
+verbs_config.add_to(app)
 verbs_export.add_to(app)
 verbs_compare.add_to(app)
 

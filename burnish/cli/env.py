@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib import metadata
@@ -22,8 +23,11 @@ PACKAGES = (
 )
 
 
-def show() -> None:
-    """Print one `name: value` line each."""
+def show(as_json: bool = False) -> None:
+    """Print one `name: value` line each, or one JSON object."""
+    if as_json:
+        print(json.dumps(environment(), indent=2))
+        return
     for name, value in environment().items():
         print(f"{name + ':':<15}{value}")
 

@@ -26,7 +26,7 @@ def read_flags(words: list[str], fields: Mapping[str, Field], help_command: str)
                 raise UserError(f"takes no value, found {shorten(values[0])}", where=flag)
             name, values = positive, ["false"]
         if name not in fields:
-            raise unknown_key(name, flag, fields, help_command)
+            raise unknown_key(name, flag, fields, help_command, " ".join(values) or "true")
         settings[name] = Setting(_value(flag, values, fields[name]), flag)
     return settings
 

@@ -7,9 +7,10 @@ import sys
 from dataclasses import replace
 
 from burnish.cli.flags import read_flags
+from burnish.cli.notices import show_notices
 from burnish.errors import UserError
 from burnish.pipeline.methods import METHODS, Method
-from burnish.pipeline.settings import Setting, Settings, apply_environment, read_document
+from burnish.pipeline.settings import Setting, Settings, apply_environment, overlaid, read_document
 from burnish.pipeline.stage import Stage, StageResult
 
 HELP_WORDS = {"--help": False, "-h": False, "--help-all": True, "--help_all": True}
@@ -37,6 +38,7 @@ def run_alone(stage: Stage, command: str) -> None:
     from burnish.pipeline.wiring import adapter_in, wired
 
     ready = stage.prepare()
+    show_notices(ready.notices)
     ready = wired(ready, adapter_in(ready.model.model_name_or_path), known=False)
     (job,) = judged([ready])
     if job.action == "skip":  # a verb means to train; a pipeline means its results
@@ -55,7 +57,7 @@ def read_settings(method: Method, words: list[str]) -> Settings:
     document = read_document(file)
     apply_environment(document)
     from_file: dict[str, Setting] = document.settings()
-    return {**from_file, **flags}
+    return overlaid(from_file, flags)
 
 
 def take_config(words: list[str]) -> tuple[list[str], str | None]:

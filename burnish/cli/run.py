@@ -7,13 +7,14 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from burnish.cli.notices import show_notices
 from burnish.cli.quiet import quiet
 from burnish.pipeline.overlay import read_layers, text_of
 from burnish.pipeline.run import TOP_KEYS, Pipeline, read_pipeline
@@ -57,6 +58,8 @@ def run(request: Request) -> None:
         from burnish.pipeline.jobs import judged
 
         jobs = judged(pipeline.prepare())
+        for job in jobs:
+            show_notices(job.stage.notices, job.stage.name)
         results = [] if request.dry_run else _worked(pipeline, jobs, request, text)
     if request.as_json:
         print(json.dumps(_as_json(pipeline, jobs, results), ensure_ascii=False))
@@ -98,7 +101,7 @@ def quiet_standard_output(wanted: bool) -> Iterator[None]:
 
 
 def _as_json(pipeline: Pipeline, jobs: list, results: list) -> dict[str, Any]:
-    stages = [job.to_dict() for job in jobs]
+    stages = [{**job.to_dict(), "notices": [asdict(each) for each in job.stage.notices]} for job in jobs]
     for stage, result in zip(stages, results, strict=False):
         stage |= {"steps": result.steps, "seconds": result.seconds, "metrics": dict(result.metrics)}
     return {"output": str(pipeline.output), "stages": stages}

@@ -29,6 +29,7 @@ from burnish.losses.steps import step_cross_entropy
 from burnish.losses.unpaired import UNPAIRED_LOSSES, bco
 from burnish.losses.weighting import length_desensitized, on_policy_weight
 from burnish.pages.markdown import code, lines_of, linked
+from burnish.pipeline.docstrings import Said
 from burnish.pipeline.methods import METHODS, Method
 
 COMMAND = "python -m burnish.pipeline.catalog > docs/methods.md"
@@ -74,21 +75,6 @@ TABLES: dict[str, tuple[Losses, ...]] = {
     "gkd": (Losses({"": generalized_jsd}, option=""),),
     "tpo": (Losses(TPO_LOSSES),),
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    """A docstring in its parts."""
-
-    formula: str
-    source: str
-    use: str
-
-    @staticmethod
-    def of(documented: object) -> Said:
-        first, *others = (" ".join(part.split()) for part in (inspect.getdoc(documented) or "").split("\n\n"))
-        use = next((part for part in others if part.startswith("Use ")), "")
-        return Said(first.removesuffix("."), " ".join(part for part in others if part != use), use)
 
 
 def document() -> str:

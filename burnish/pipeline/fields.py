@@ -54,18 +54,19 @@ def read_source(module: str) -> Source:
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.origin is not None, package
     path = Path(spec.origin).parent / (rest.replace(".", "/") + ".py")
-    return Source(ast.parse(path.read_text(encoding="utf-8")))
+    return Source(ast.parse(path.read_text(encoding="utf-8")), module)
 
 
 class Source:
-    """A module's classes, its assigned names, and the modules that other names are imported from."""
+    """A module's classes and functions, its assigned names, and the modules that others are imported from."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, module: str) -> None:
         self.classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
         self.values = assigned(tree.body)
+        self.functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
         imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
         self.homes = {
-            alias.asname or alias.name: node.module or "" for node in imports for alias in node.names
+            alias.asname or alias.name: home_of(node, module) for node in imports for alias in node.names
         }
 
     def declared(self, body: ast.ClassDef) -> list[Field]:
@@ -82,6 +83,7 @@ class Source:
                 if isinstance(default, ast.Name):
                     default = inside.get(default.id, default)
                 annotation = ast.unparse(node.annotation)
+                choices = choices or self._members(node.annotation)
                 fields.append(
                     Field(node.target.id, annotation, ast.unparse(default), help, body.name, choices)
                 )
@@ -104,6 +106,22 @@ class Source:
         if isinstance(node, ast.Call) and isinstance(node.args[0], ast.Name):
             return tuple(self._keys(node.args[0]))
         return tuple(ast.literal_eval(node)) if node is not None else ()
+
+    def _members(self, annotation: ast.expr) -> tuple[str, ...]:
+        """The values of an enumeration, where an annotation names one: `SchedulerType | str`."""
+        if isinstance(annotation, ast.BinOp):
+            return self._members(annotation.left) or self._members(annotation.right)
+        if not isinstance(annotation, ast.Name):
+            return ()
+        here = annotation.id in self.classes
+        if not here and not self.homes.get(annotation.id, "").startswith("transformers."):
+            return ()
+        source = self if here else read_source(self.homes[annotation.id])
+        body = source.classes.get(annotation.id)
+        if body is None or "ExplicitEnum" not in map(ast.unparse, body.bases):
+            return ()
+        values = [node.value for node in body.body if isinstance(node, ast.Assign)]
+        return tuple(str(ast.literal_eval(value)) for value in values)
 
     def _keys(self, named: ast.Name) -> Iterator[str]:
         """The keys of a dict, those of dicts spread in it (`**NAMES`) in their place."""
@@ -128,6 +146,12 @@ class Source:
         if isinstance(node, ast.Name):
             node = self.values[node.id]
         return " ".join(str(ast.literal_eval(node)).split()).rstrip(".").replace("%%", "%") + "."
+
+
+def home_of(node: ast.ImportFrom, module: str) -> str:
+    """The module that names are imported from; `from .trainer_utils` is one beside `module`."""
+    beside = ".".join(module.split(".")[: -node.level]) + "." if node.level else ""
+    return beside + (node.module or "")
 
 
 def assigned(nodes: list[ast.stmt] | list[ast.AST]) -> dict[str, ast.expr]:

@@ -27,7 +27,7 @@ import yaml
 
 from burnish.errors import UserError, nearest, shorten
 from burnish.pipeline.methods import METHODS, Method
-from burnish.pipeline.settings import Document, Setting, unknown_key
+from burnish.pipeline.settings import Document, Setting, layered, unknown_key
 from burnish.pipeline.stage import PreparedStage, Stage
 from burnish.pipeline.wiring import MODEL_OPTIONS, Shape, adapter_in, shape_of, wired
 
@@ -146,7 +146,8 @@ def check_defaults(defaults: dict[str, Setting], methods: list[Method]) -> None:
     known = {name for method in methods for name in method.fields()}
     for name, setting in defaults.items():
         if name not in known:
-            raise unknown_key(name, setting.where, known, f"burnish {methods[0].name} --help-all")
+            command = f"burnish {methods[0].name} --help-all"
+            raise unknown_key(name, setting.where, known, command, setting.value)
         if name == "output_dir":
             raise UserError(
                 "each stage has its own folder",
@@ -171,4 +172,5 @@ def read_stage(entry: Document, method: Method, defaults: dict[str, Setting], ou
             fix="set output_dir at the top of the file",
         )
     inherited = {key: setting for key, setting in defaults.items() if key in method.fields()}
-    return Stage(name, method, {**inherited, **settings, "output_dir": Setting(str(output / name), "")})
+    whole = layered(inherited, settings, entry.path)
+    return Stage(name, method, {**whole, "output_dir": Setting(str(output / name), "")})

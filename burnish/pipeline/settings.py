@@ -13,6 +13,7 @@ import yaml
 
 from burnish.errors import UserError, nearest, shorten
 from burnish.pipeline.fields import Field
+from burnish.pipeline.needs import NEEDS, RIVALS
 from burnish.pipeline.values import NotThat, convert
 
 
@@ -26,18 +27,28 @@ class Setting:
 
 Settings = Mapping[str, Setting]
 
-OLD_NAMES = {
-    "lr": "learning_rate",
-    "epochs": "num_train_epochs",
-    "batch_size": "per_device_train_batch_size",
-    "model": "model_name_or_path",
-    "dataset": "dataset_name",
-    "max_seq_length": "max_length",
-    "warmup_ratio": "warmup_steps",
-    "evaluation_strategy": "eval_strategy",
-    "torch_dtype": "dtype",
-}
-"""Names that people try, or that other versions and libraries used, for suggestions."""
+
+def overlaid(below: Settings, above: Settings) -> dict[str, Setting]:
+    """The settings of both; those `above` win, also over what they replace: max_steps over num_train_epochs.
+
+    So a flag, or a stage's own key, says how long to train whatever the file or its defaults say, and a stage
+    with use_peft: false takes no options of adapters from them.
+    """
+    says = {name for name, setting in above.items() if str(setting.value) not in ("-1", "None")}
+    replaced = {each for pair in RIVALS if set(pair) & says for each in pair}
+    if "use_peft" in above and str(above["use_peft"].value).lower() in ("false", "no", "off", "0"):
+        replaced |= {need.option for need in NEEDS if need.other == "use_peft"}
+    return {**{name: setting for name, setting in below.items() if name not in replaced}, **above}
+
+
+def layered(defaults: Settings, own: Settings, path: str) -> dict[str, Setting]:
+    """Defaults, and a stage's own settings on top: those in the file `path` above those of files it extends,
+    and flags above all.
+    """
+    of_flags = {name: setting for name, setting in own.items() if setting.where.startswith("--")}
+    of_file = {name: setting for name, setting in own.items() if setting.where.startswith(f"{path}:")}
+    others = {name: own[name] for name in own if name not in of_flags and name not in of_file}
+    return overlaid(overlaid(overlaid(defaults, others), of_file), of_flags)
 
 
 class Loader(yaml.SafeLoader):
@@ -153,7 +164,7 @@ def resolve(settings: Settings, fields: Mapping[str, Field], help_command: str) 
     values = {}
     for name, setting in settings.items():
         if name not in fields:
-            raise unknown_key(name, setting.where, fields, help_command)
+            raise unknown_key(name, setting.where, fields, help_command, setting.value)
         values[name] = read_value(setting, fields[name])
     return values
 
@@ -172,10 +183,10 @@ def read_value(setting: Setting, field: Field) -> Any:
     return value
 
 
-def unknown_key(name: str, where: str, names: Iterable[str], help_command: str) -> UserError:
-    old = OLD_NAMES.get(name)
-    known = list(names)
-    hint = f" Did you mean '{old}'?" if old in known else nearest(name, known)
-    return UserError(
-        f"there is no option '{name}'.{hint}", where=where, fix=f"`{help_command}` lists all options"
-    )
+def unknown_key(
+    name: str, where: str, names: Iterable[str], help_command: str, value: Any = None
+) -> UserError:
+    """An error for a name that is no option: another tool's, another method's, or nearly one of `names`."""
+    from burnish.pipeline.unknown import UnknownKey
+
+    return UnknownKey(name, where, list(names), help_command, value).error()

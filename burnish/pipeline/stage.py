@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import UserError
+from burnish.pipeline.checks import check_settings
+from burnish.pipeline.chosen import Notice
 from burnish.pipeline.methods import Method
 from burnish.pipeline.settings import Settings, resolve
 
@@ -37,6 +39,7 @@ class Stage:
         if values.get("datasets") is None:
             self._need("dataset_name", values, "a file, a folder or a dataset id")
         values.setdefault("output_dir", default_output(self.method.name, values["model_name_or_path"]))
+        notices = check_settings(self.method, self.settings, values, model_comes_later=model_comes_later)
 
         from burnish.models.load import ModelConfig
         from burnish.pipeline.script import ScriptArguments
@@ -48,7 +51,9 @@ class Stage:
         if not model_comes_later:
             self._check_model(model.model_name_or_path)
         train, evaluation = self._rows(script, config)
-        return PreparedStage(self.name, self.method, config, model, train, evaluation, script, values)
+        return PreparedStage(
+            self.name, self.method, config, model, train, evaluation, script, values, notices=tuple(notices)
+        )
 
     def _need(self, key: str, values: Mapping[str, Any], what: str) -> None:
         if values.get(key) is None:
@@ -185,6 +190,7 @@ class PreparedStage:
     continues: bool = False
     merges: str = ""
     decisions: tuple[Any, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     @property
     def output(self) -> Path:

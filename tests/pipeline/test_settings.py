@@ -48,7 +48,7 @@ def test_reads_scalars_as_their_field_says(tmp_path):
             2,
             ["no option 'lerning_rate'", "Did you mean 'learning_rate'?"],
         ),
-        ("lr: 1e-5\n", 1, ["Did you mean 'learning_rate'?", "burnish dpo --help-all"]),
+        ("lr: 1e-5\n", 1, ["Did you mean 'learning_rate'?", "write learning_rate: 1e-5"]),
         ("# x\n\nlearning_rate: fast\n", 3, ["learning_rate is 'fast'", "expected a number"]),
         ("learning_rate: [1]\n", 1, ["learning_rate is [1]", "expected a number"]),
         ("tier: paked\n", 1, ["tier cannot be 'paked'", "Did you mean 'packed'?", "auto, packed"]),

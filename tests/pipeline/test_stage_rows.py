@@ -103,7 +103,7 @@ def test_a_held_out_split_is_evaluated(folder, tiny_model_dir, capsys):
         ),
         ("--dataset_name chats.jsonl asked.jsonl", "asked.jsonl, row 0: no known format"),
         (
-            "--dataset_name chats.jsonl#3 --dataset_streaming",
+            "--dataset_name chats.jsonl#3 --dataset_streaming --max_steps 3",
             "--dataset_name: chats.jsonl: #3 draws from all rows",
         ),
         ("--dataset_name chats.jsonl --eval_strategy epoch", "test_split_size: 0.1"),
@@ -173,7 +173,7 @@ def test_a_stream_from_the_command_line(folder, tiny_model_dir):
 def test_real_preferences_under_a_users_own_names(folder, tiny_model_dir):
     defects = json.loads((DATA / "messy_user_prefs.defects.json").read_text())
     words = ["reward", "--model_name_or_path", str(tiny_model_dir), "--columns", OWN_COLUMNS]
-    words += ["--dataset_name", str(DATA / "messy_user_prefs.jsonl"), "--max_length", "2048"]
+    words += ["--dataset_name", str(DATA / "messy_user_prefs.jsonl"), "--max_length", "512"]
     stopped = run(*words)
     assert stopped.returncode == 2 and "messy_user_prefs.jsonl, row " in stopped.stderr and defects
     done = run(*words, "--on_bad_row", "skip", "--bad_row_budget", "0.2", "--test_split_size", "0.1")

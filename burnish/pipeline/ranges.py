@@ -1,0 +1,123 @@
+"""What numbers an option may have, and what they count: for checks, `burnish explain` and the schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval; `above` and `below` are its open ends, `least` and `most` its closed ones.
+
+    `special` is a value outside it that says something else, such as -1 for "no limit".
+    """
+
+    above: float | None = None
+    least: float | None = None
+    below: float | None = None
+    most: float | None = None
+    special: float | None = None
+
+    def holds(self, value: float) -> bool:
+        return value == self.special or not (
+            (self.above is not None and not value > self.above)
+            or (self.least is not None and not value >= self.least)
+            or (self.below is not None and not value < self.below)
+            or (self.most is not None and not value <= self.most)
+        )
+
+    def __str__(self) -> str:
+        ends = {"above": self.above, "at least": self.least, "below": self.below, "at most": self.most}
+        text = " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None)
+        return text if self.special is None else f"{text}, or {self.special:g}"
+
+
+POSITIVE = Range(above=0)
+COUNT = Range(least=1)
+FROM_ZERO = Range(least=0)
+SHARE = Range(least=0, most=1)
+PART = Range(least=0, below=1)
+
+RANGES = {
+    "learning_rate": Range(above=0, below=1),
+    "num_train_epochs": POSITIVE,
+    "max_steps": Range(least=1, special=-1),
+    "per_device_train_batch_size": COUNT,
+    "per_device_eval_batch_size": COUNT,
+    "gradient_accumulation_steps": COUNT,
+    "max_length": Range(least=2),
+    "tokens_per_forward": COUNT,
+    "warmup_steps": FROM_ZERO,
+    "eval_steps": POSITIVE,
+    "save_steps": POSITIVE,
+    "logging_steps": POSITIVE,
+    "save_total_limit": COUNT,
+    "weight_decay": FROM_ZERO,
+    "max_grad_norm": FROM_ZERO,
+    "adam_beta1": PART,
+    "adam_beta2": PART,
+    "adam_epsilon": POSITIVE,
+    "neftune_noise_alpha": POSITIVE,
+    "seed": FROM_ZERO,
+    "data_seed": FROM_ZERO,
+    "dataset_num_proc": COUNT,
+    "dataloader_num_workers": FROM_ZERO,
+    "bad_row_budget": FROM_ZERO,
+    "test_split_size": POSITIVE,
+    "lora_r": COUNT,
+    "lora_alpha": COUNT,
+    "lora_dropout": PART,
+    "beta": POSITIVE,
+    "label_smoothing": Range(least=0, below=0.5),
+    "ld_alpha": SHARE,
+    "f_alpha_divergence_coef": Range(most=1),
+    "discopop_tau": POSITIVE,
+    "positive_penalty": FROM_ZERO,
+    "dynamic_beta": FROM_ZERO,
+    "ref_model_mixup_alpha": Range(above=0, most=1),
+    "ref_model_sync_steps": COUNT,
+    "desirable_weight": FROM_ZERO,
+    "undesirable_weight": FROM_ZERO,
+    "cpo_alpha": FROM_ZERO,
+    "tpo_alpha": FROM_ZERO,
+    "focal_gamma": FROM_ZERO,
+    "divergence_temperature": POSITIVE,
+}
+
+OF_METHOD = {("gkd", "beta"): SHARE}
+"""Where an option of the same name is another number."""
+
+UNITS = {
+    "learning_rate": "change of a weight per step, before the optimizer scales it",
+    "num_train_epochs": "passes over the rows",
+    "max_steps": "optimizer steps",
+    "warmup_steps": "optimizer steps; below 1 a share of all steps",
+    "eval_steps": "optimizer steps; below 1 a share of all steps",
+    "save_steps": "optimizer steps; below 1 a share of all steps",
+    "logging_steps": "optimizer steps; below 1 a share of all steps",
+    "ref_model_sync_steps": "optimizer steps",
+    "eval_delay": "optimizer steps or epochs, as eval_strategy says",
+    "torch_empty_cache_steps": "optimizer steps",
+    "per_device_train_batch_size": "rows (pairs, for pairs) per device and forward; packs with packing",
+    "per_device_eval_batch_size": "rows (pairs, for pairs) per device",
+    "gradient_accumulation_steps": "batches per optimizer step",
+    "max_length": "tokens of a prompt with one completion",
+    "tokens_per_forward": "tokens",
+    "save_total_limit": "checkpoints",
+    "dataset_num_proc": "processes",
+    "dataloader_num_workers": "processes",
+    "dataloader_prefetch_factor": "batches per worker",
+    "bad_row_budget": "rows; below 1 a share of all rows",
+    "test_split_size": "rows; below 1 a share of all rows",
+    "ddp_timeout": "seconds",
+    "ddp_bucket_cap_mb": "megabytes",
+    "length_penalty": "reward per token",
+    "lora_r": "columns of the adapter's factors",
+    "max_grad_norm": "Euclidean norm of all gradients; 0 does not clip",
+    "label_smoothing": "share of pairs",
+    "lora_dropout": "share of activations",
+}
+
+
+def range_of(method: str, name: str) -> Range | None:
+    return OF_METHOD.get((method, name), RANGES.get(name))
