@@ -29,6 +29,19 @@ def schema(
     show(kind)
 
 
+def import_file(
+    file: Annotated[str, typer.Argument(help="A YAML file of TRL, Axolotl or LLaMA-Factory.")],
+    output: Annotated[str | None, flag("output", "The pipeline file to write; else it is printed.")] = None,
+    method: Annotated[str, flag("method", "Of a file of TRL, which does not say it.")] = "",
+    as_json: Annotated[bool, flag("json", "Print everything as JSON, and nothing else.")] = False,
+) -> None:
+    """Make a pipeline file of another tool's configuration; what has no counterpart is listed."""
+    from burnish.cli.importing import run
+
+    run(file, output, method, as_json)
+
+
 def add_to(app: typer.Typer) -> None:
     app.command()(explain)
     app.command()(schema)
+    app.command("import")(import_file)

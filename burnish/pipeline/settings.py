@@ -107,11 +107,17 @@ class Document:
 def read_document(path: str) -> Document:
     """The top mapping of a YAML file. Raises `UserError`: missing file, bad syntax, a key given twice."""
     try:
-        loader = Loader(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError("there is no such file", where=path, fix="check the path after --config") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read ({error})", where=path) from None
+    return parse_document(text, path)
+
+
+def parse_document(text: str, path: str) -> Document:
+    """The top mapping of YAML; `path` is what messages call it. Raises `UserError`."""
+    loader = Loader(text)
     loader.name = path  # which the marks of nodes carry
     try:
         node = loader.get_single_node()

@@ -92,7 +92,7 @@ def special_tokens(value: Any, _: Config) -> Settings:
     missing = {
         f"special_tokens.{name}": "of special tokens only eos_token can be set here" for name in others
     }
-    notes = ["special_tokens.pad_token: nothing is padded"] if "pad_token" in value else []
+    notes = ["nothing is padded"] if "pad_token" in value else []
     own = {"eos_token": value["eos_token"]} if value.get("eos_token") else {}
     return {**own, "notes": notes, "missing": missing}
 

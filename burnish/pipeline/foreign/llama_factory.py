@@ -57,8 +57,9 @@ def method_of(config: Config) -> tuple[str, Settings]:
     return method, dict(implied)
 
 
-def pair_loss(value: Any, _: Config) -> Settings:
-    return dict(LOSSES[value][1]) if value in LOSSES else {}
+def pair_loss(value: Any, config: Config) -> Settings:
+    """The loss by its name; nothing, where `pref_ftx` says it with another one."""
+    return {} if config.get("pref_ftx") else dict(LOSSES.get(value, ("", {}))[1])
 
 
 def likelihood(weight: Any, config: Config) -> Settings:
@@ -93,7 +94,7 @@ def bits(value: Any, config: Config) -> Settings:
 def training_rows(value: Any, config: Config) -> Settings:
     """Names of dataset_info.json, looked up in it where it is at hand."""
     settings = rows_named(value, config, config.get("max_samples"))
-    sources = settings.pop("sources")
+    sources, chats = settings.pop("sources"), settings.pop("chats")
     if all(set(source) == {"path"} for source in sources):
         names = [source["path"] for source in sources]
         settings["dataset_name"] = names if len(names) > 1 else names[0]
@@ -103,7 +104,6 @@ def training_rows(value: Any, config: Config) -> Settings:
         return settings
     if config.get("train_on_prompt"):
         return settings | {"completion_only_loss": False}
-    chats = settings.pop("chats")
     if chats and config.get("mask_history"):
         return settings | {"last_turn_only_loss": True}
     if chats:
@@ -124,13 +124,11 @@ def rows_named(value: Any, config: Config, most: int | None) -> Settings:
     folder = Path(str(config.get("dataset_dir") or "data"))
     known = read_info(folder / "dataset_info.json")
     suffix = f"#{most}" if most else ""
-    sources, chats, notes = [], [], []
+    sources, chats, unknown = [], [], []
     for name in names:
         info = known.get(name)
         if info is None:
-            notes.append(
-                f"{name}: write the file's path; {folder}/dataset_info.json, which says it, is not here"
-            )
+            unknown.append(name)
             sources.append({"path": name + suffix})
             chats.append(False)
             continue
@@ -138,7 +136,9 @@ def rows_named(value: Any, config: Config, most: int | None) -> Settings:
         columns = columns_of(info)
         sources.append({"path": f"{file}{suffix}", **({"columns": columns} if columns else {})})
         chats.append(info.get("formatting") == "sharegpt")
-    return {"sources": sources, "chats": bool(chats) and all(chats), **({"notes": notes} if notes else {})}
+    where = f"{folder}/dataset_info.json, which says the path, is not here"
+    notes = [f"write the path of {' and of '.join(unknown)}: {where}"] if unknown else []
+    return {"sources": sources, "chats": bool(chats) and all(chats), "notes": notes}
 
 
 def read_info(path: Path) -> Mapping[str, Any]:
@@ -181,7 +181,7 @@ LLAMA_FACTORY: Table = {
     "warmup_ratio": WARMUP_SHARE,
     "model_revision": renamed("model_revision"),
     "pref_beta": renamed("beta"),
-    "pref_loss": spread("loss_type", pair_loss, "orpo and simpo are the methods orpo and cpo"),
+    "pref_loss": spread("loss_type", pair_loss, "it is in the method and its loss_type"),
     "pref_ftx": spread(
         "loss_type", likelihood, "the likelihood is a loss of its own, a mean over chosen tokens"
     ),
