@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from burnish.cli.spelling import bytes_in_words
+from burnish.errors import UserError
 from burnish.export.export import Artefact, check_form, export_safetensors, merge
 
 EXIT_DIFFERS = 1
-MARKS = {True: Text("same", style="green"), False: Text("DIFFERS", style="bold red"), None: Text("")}
+MARKS = {True: Text("ok", style="green"), False: Text("DIFFERS", style="bold red"), None: Text("")}
 
 
 def run_merge(adapter: str, output: str | None, dtype: str | None, as_json: bool) -> int:
@@ -22,10 +24,50 @@ def run_merge(adapter: str, output: str | None, dtype: str | None, as_json: bool
     return report(merge(adapter, output, dtype, say), as_json)
 
 
-def run_export(model: str, to: str, output: str | None, dtype: str | None, as_json: bool) -> int:
-    check_form(to)
+@dataclass(frozen=True)
+class Request:
+    """The command line of `burnish export`."""
+
+    model: str
+    to: str = "safetensors"
+    output: str | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    llama_cpp: str | None = None
+    as_json: bool = False
+
+    def check(self) -> None:
+        """Raises `UserError` for what cannot be together."""
+        check_form(self.to)
+        gguf_only = {"--quantization": self.quantization, "--llama_cpp": self.llama_cpp}
+        other = gguf_only if self.to == "safetensors" else {"--dtype": self.dtype}
+        for name, value in other.items():
+            if value is not None:
+                form = "a GGUF file" if self.to == "safetensors" else "safetensors"
+                fix = (
+                    "leave it out"
+                    if self.to == "safetensors"
+                    else f"leave it out, or say --quantization {value}"
+                )
+                raise UserError(f"this is for {form}, and --to {self.to} has none", where=name, fix=fix)
+
+
+def run_export(request: Request) -> int:
+    request.check()
     quiet()
-    return report(export_safetensors(model, output, dtype, say), as_json)
+    if request.to == "safetensors":
+        return report(export_safetensors(request.model, request.output, request.dtype, say), request.as_json)
+    from burnish.export.gguf import export_gguf
+
+    artefact = export_gguf(
+        request.model,
+        request.output,
+        quantization=request.quantization or "BF16",
+        llama_cpp=request.llama_cpp,
+        ollama=request.to == "ollama",
+        say=say,
+    )
+    return report(artefact, request.as_json)
 
 
 def say(line: str) -> None:
@@ -62,7 +104,9 @@ def show(artefact: Artefact, console: Console) -> None:
     size = sum(path.stat().st_size for path in artefact.files)
     console.print(Text(f"wrote {artefact.folder}: {len(artefact.files)} files, {bytes_in_words(size)}"))
     if verification.passed:
-        console.print(Text(f"Compared with {verification.trained} by {verification.compared_by}: the same."))
+        console.print(
+            Text(f"It is what was trained in {verification.trained}, compared by {verification.compared_by}.")
+        )
     else:
         console.print(Text(f"This is not what was trained in {verification.trained}.", style="bold red"))
         console.print(

@@ -32,12 +32,19 @@ def export(
     dtype: Annotated[
         str | None, flag("dtype", "Of safetensors: float32, bfloat16, float16; else as stored.")
     ] = None,
+    quantization: Annotated[
+        str | None,
+        flag("quantization", "Of GGUF: F32, F16, BF16, Q8_0; Q4_K_M and others by llama-quantize."),
+    ] = None,
+    llama_cpp: Annotated[
+        str | None, flag("llama_cpp", "Folder of llama.cpp, or its converter; else LLAMA_CPP, or the PATH.")
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Write a model in another form, load that again, and compare it with what was trained."""
-    from burnish.cli.export import run_export
+    from burnish.cli.export import Request, run_export
 
-    raise typer.Exit(run_export(model, to, output, dtype, as_json))
+    raise typer.Exit(run_export(Request(model, to, output, dtype, quantization, llama_cpp, as_json)))
 
 
 def card(

@@ -237,10 +237,10 @@ def verified_words(verification: Mapping[str, Any] | None) -> str:
     """What came of comparing this artefact with what was trained."""
     if not verification:
         return ""
-    outcome = "the same" if verification["passed"] else "it differs"
+    outcome = "it is the same" if verification["passed"] else "it differs"
     how = f"loaded again and compared with what was trained, by {verification['compared_by']}"
     lines = [f"This artefact was {how}: {outcome}.", ""]
-    marks = {True: "same", False: "differs", None: ""}
+    marks = {True: "ok", False: "differs", None: ""}
     rows = [[check["name"], marks[check["ok"]], check["what"]] for check in verification["checks"]]
     return "\n".join([*lines, table(["check", "", "found"], rows)])
 
