@@ -111,6 +111,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Comparison:
     lead: str
+    notes: list[str]
     models: list[tuple[str, str]]
     measures: list[MeasureView]
     answers: list[Answers]
@@ -134,6 +135,7 @@ def comparison_of(found: Mapping[str, Any]) -> Comparison | None:
     paths = [word(mapping(each).get("path")) for each in listed(found.get("models"))]
     return Comparison(
         lead=lead(found),
+        notes=[each for each in listed(found.get("notes")) if isinstance(each, str)],
         models=list(zip(models, paths, strict=True)),
         measures=[measure_view(each, models) for each in raw],
         answers=rows[:SHOWN],
@@ -169,7 +171,7 @@ def measure_view(found: Mapping[str, Any], models: Sequence[str]) -> MeasureView
     numbers = [figure(each.get(k)) for each in values for k in ("mean", "low", "high")]
     known = [number for number in numbers if number is not None]
     in_share = is_share(unit, known)
-    axis = round_axis(min([*known, 0.0]), max([*known, 0.0])) if known else None
+    axis = round_axis(min(known), max(known)) if known else None
     ends = (0.0, 1.0) if in_share else (axis.low, axis.high) if axis else (0.0, 1.0)
     higher = found.get("higher_is_better")
     direction = "higher is better" if higher is True else "lower is better" if higher is False else ""
@@ -215,7 +217,7 @@ def mean_of(model: str, found: Mapping[str, Any], in_share: bool, ends: tuple[fl
         high,
         number(value, in_share),
         f"{number(low, in_share)} to {number(high, in_share)}" if there else "–",
-        interval(value, low, high, 0.0 if ends[0] < 0 else None, ends)  # type: ignore[arg-type]
+        interval(value, low, high, 0.0 if ends[0] < 0 < ends[1] else None, ends)  # type: ignore[arg-type]
         if there
         else Markup(""),
     )

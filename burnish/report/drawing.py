@@ -128,7 +128,7 @@ def model_arrows(rows: Sequence[Box], links: Sequence[Link], center: float, left
         else:
             around += 1
             rail = left - RAIL * around
-            height = target.y + (12 if link.reference else 24)
+            height = target.y + 12 if link.reference else target.bottom - 12
             points = [(left, source.middle + 6), (rail, source.middle + 6), (rail, height), (left, height)]
             arrows.append(Arrow(points, label, (left + 4, target.y - 8), kind))
     return arrows

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from burnish.pages.shell import counted, percent
 from burnish.report.history import History
-from burnish.report.units import value_of
+from burnish.report.units import significant, value_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ MEASURES = {"sft": (LOSS,), "gkd": (LOSS,), "prm": STEPS}
 """What says of a method whether it learns; of all others it is `RANKED`, as far as it was logged."""
 
 EPSILON = 1e-9
+MOST_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,23 @@ class MainNumber:
 
     @property
     def before_text(self) -> str:
-        return self.measure.text(self.before)
+        return self._texts[0]
 
     @property
     def after_text(self) -> str:
-        return self.measure.text(self.after)
+        return self._texts[1]
+
+    @property
+    def _texts(self) -> tuple[str, str]:
+        """Before and after, with more digits where three cannot tell them apart."""
+        texts = self.measure.text(self.before), self.measure.text(self.after)
+        if self.before is None or self.measure.share or self.change == "same":
+            return texts
+        for digits in range(4, MOST_DIGITS + 1):
+            if texts[0] != texts[1]:
+                break
+            texts = significant(self.before, digits), significant(self.after, digits)
+        return texts
 
     def sentence(self) -> str:
         """`The loss in evaluation fell from 0.803 to 0.0899.`"""

@@ -54,6 +54,7 @@ class Bar:
 class Cost:
     rows: list[CostRow]
     memory: list[Bar]  # predicted parts and the measured peak, of one scale
+    is_predicted: bool
 
 
 def written(value: Any) -> str:
@@ -106,7 +107,7 @@ def cost(record: Mapping[str, Any]) -> Cost | None:
             rows.append(CostRow(name, text(before), text(after), error(before, after)))
     if speed is not None:
         rows.append(CostRow("Tokens per second", "–", significant(speed), ""))
-    return Cost(rows, memory(predicted, measured))
+    return Cost(rows, memory(predicted, measured) if predicted else [], bool(predicted))
 
 
 def error(predicted: float | None, measured: float | None) -> str:

@@ -94,7 +94,8 @@ class StageView:
     def why(self) -> str:
         """Why the pipeline trained it, or did not; and what stopped it."""
         error = word(self.run.record.get("error")) if self.status.state == "failed" else ""
-        why = ACTIONS.get(self.run.action, "") + self.run.why if self.run.why else ""
+        first = self.run.action == "run" and self.run.why == "it has not run yet"
+        why = ACTIONS.get(self.run.action, "") + self.run.why if self.run.why and not first else ""
         return ". ".join(filter(None, [why, error]))
 
     @property
@@ -177,7 +178,7 @@ def notice_of(row: Mapping[str, Any]) -> Notice:
     )
     return Notice(
         f"step {step:,.0f}" if step is not None else "",
-        word(row.get("rule")),
+        word(row.get("rule")).replace("_", " "),
         kind,
         word(row.get("text")),
         shown,

@@ -168,14 +168,19 @@ def told(found: Outcome) -> Verdict:
     if not found.before:
         said = f"{found.after_model} wins {found.after} against {found.before_model} {on}"
     else:
-        way = "stayed at" if found.before == found.after else "rose from" if found.rose else "fell from"
-        to = "" if found.before == found.after else f" to {found.after} ({found.after_model})"
-        said = f"{name} {way} {found.before} ({found.before_model}){to} {on}"
+        before, after = (
+            f"{found.before} ({found.before_model})",
+            f"{found.after} ({found.after_model})",
+        )
+        said = f"{name} {'rose' if found.rose else 'fell'} from {before} to {after} {on}"
+        if found.before == found.after:
+            said = f"{name} is {found.after} for {found.before_model} and for {found.after_model} {on}"
     if found.way == "better":
         return Verdict(f"{said}.", "good", "It worked")
     if found.way == "worse":
         return Verdict(f"{said}.", "worse", "It got worse")
-    return Verdict(f"{said}: this can be chance.", "unclear", "No difference")
+    chance = "" if found.before == found.after else ": this can be chance"
+    return Verdict(f"{said}{chance}.", "unclear", "No difference")
 
 
 # For the terminal, and as JSON

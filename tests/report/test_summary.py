@@ -12,7 +12,7 @@ from burnish.report.folder import read_folder
 from burnish.report.history import histories
 from burnish.report.measures import main_number
 from burnish.report.stage import stage_view, status_of
-from burnish.report.summary import summary_of, text_of, to_dict
+from burnish.report.summary import summary_of, text_of, to_dict, told
 from burnish.report.units import duration, moment, significant, size, value_of
 from tests.report.folders import comparison, metrics, write_json, write_pipeline, write_run
 
@@ -149,6 +149,24 @@ def test_a_pair_is_told_of_the_later_model():
     assert duel.range == "70\u00a0% to 90\u00a0%"
 
 
+def test_equal_answers_are_no_difference():
+    pair = {"a": "b", "b": "a", "win_rate": 0.5, "low": 0.3, "high": 0.7, "n": 9}
+    found = told(compared((1, 3), (1, 3), pairs=[pair]).outcome)
+    assert (found.badge, found.text) == (
+        "No difference",
+        "Reward of the answers is 2.00 for a and for b on 0 prompts.",
+    )
+    near = told(compared((1, 3), (1.2, 3.2), pairs=[pair]).outcome)
+    assert (
+        near.text == "Reward of the answers rose from 2.00 (a) to 2.20 (b) on 0 prompts: this can be chance."
+    )
+
+
+def test_a_pair_without_a_win_rate_is_left_out():
+    pairs = [{"a": "b", "b": "a", "win_rate": None, "low": None, "high": None, "n": 9}]
+    assert compared((1, 2), (3, 4), pairs=pairs).measures[0].duels == []
+
+
 def test_length_never_decides():
     found = comparison()
     found["measures"] = [each for each in found["measures"] if each["name"] == "length"]
@@ -178,6 +196,15 @@ def test_the_main_number_is_that_of_the_method():
     }
     assert all(each.source == "evaluation" and each.change == "better" for each in found.values())
     assert (found["sft"].first_step, found["sft"].last_step) == (0, 40)
+
+
+def test_numbers_that_differ_are_not_shown_as_equal():
+    number = main_number(
+        "sft", histories([{"step": i, "eval_loss": n} for i, n in enumerate((5.57682, 5.57613))])
+    )
+    assert (number.before_text, number.after_text, number.change) == ("5.577", "5.576", "better")
+    same = main_number("sft", histories([{"step": i, "eval_loss": 5.0} for i in range(2)]))
+    assert (same.before_text, same.sentence()) == ("5.00", "Loss in evaluation stayed at 5.00.")
 
 
 def test_an_evaluation_at_the_end_alone_has_no_before():
