@@ -88,6 +88,19 @@ def plan(
 
 
 @app.command()
+def init(
+    data: Annotated[list[str], typer.Argument(help="Files, folders or hub ids: chats, pairs, labels ...")],
+    model: Annotated[str | None, _flag("model", "The model to train; its tokenizer counts tokens.")] = None,
+    output: Annotated[str, _flag("output", "The file to write.")] = "pipeline.yaml",
+    as_json: Annotated[bool, _flag("json", "Print one JSON object, and nothing else.")] = False,
+) -> None:
+    """Write a commented pipeline file from the rows themselves."""
+    from burnish.cli.init import run as run_init
+
+    run_init(data, model, output, as_json)
+
+
+@app.command()
 def inspect(
     data: Annotated[str, typer.Argument(help="A file, a folder, a pattern, a hub id; DATA#500 samples 500.")],
     method: Annotated[str | None, _flag("method", "A method, as dpo; else the format is recognised.")] = None,

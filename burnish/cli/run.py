@@ -16,6 +16,7 @@ from rich.table import Table
 
 from burnish.cli.notices import show_notices
 from burnish.cli.quiet import quiet
+from burnish.errors import UserError
 from burnish.pipeline.overlay import read_layers, text_of
 from burnish.pipeline.run import TOP_KEYS, Pipeline, read_pipeline
 from burnish.pipeline.settings import apply_environment
@@ -61,12 +62,14 @@ def run(request: Request) -> None:
         for job in jobs:
             show_notices(job.stage.notices, job.stage.name)
         results = [] if request.dry_run else _worked(pipeline, jobs, request, text)
+        report = "" if request.dry_run else written_report(pipeline)
     if request.as_json:
-        print(json.dumps(_as_json(pipeline, jobs, results), ensure_ascii=False))
+        found = _as_json(pipeline, jobs, results)
+        print(json.dumps(found | ({} if request.dry_run else {"report": report}), ensure_ascii=False))
     elif request.dry_run:
         show_jobs(jobs, Console(highlight=False))
     else:
-        show_results(jobs, results, Console(highlight=False))
+        show_results(jobs, results, report, Console(highlight=False))
 
 
 def _worked(pipeline: Pipeline, jobs: list, request: Request, text: str) -> list:
@@ -121,10 +124,23 @@ def show_jobs(jobs: list, console: Console) -> None:
             console.print(f"  {what:<10} {text}", markup=False, soft_wrap=True)
 
 
-def show_results(jobs: list, results: list, console: Console) -> None:
+def written_report(pipeline: Pipeline) -> str:
+    """Where the report on the stages is; empty where none could be written, which is said."""
+    from burnish.report.page import write_report
+
+    try:
+        return str(write_report(pipeline.output))
+    except UserError as error:
+        print(f"no report was written: {error}", file=sys.stderr)
+        return ""
+
+
+def show_results(jobs: list, results: list, report: str, console: Console) -> None:
     console.print(summary(jobs, results))
     for result in results:
         console.print(f"saved  {result.output}", markup=False, soft_wrap=True)
+    if report:
+        console.print(f"report {report}", markup=False, soft_wrap=True)
 
 
 def summary(jobs: list, results: list) -> Table:

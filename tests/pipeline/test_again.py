@@ -72,13 +72,14 @@ def test_only_what_depends_on_a_changed_row_is_trained_again(folder, capsys):
     assert why["sft"] == "rows of chats.jsonl changed (8 then, 9 now)"
     assert why["dpo"] == "'sft', which it starts from, is another run now"
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
-        *("dpo", "dpo.1", "dpo.2", "judge", "pipeline.json", "sft", "sft.1")
+        *("dpo", "dpo.1", "dpo.2", "judge", "pipeline.json", "report.html", "sft", "sft.1")
     ]
     assert set(run(capsys)[0].values()) == {"skip"}
 
 
 def test_a_dry_run_says_what_a_run_does_and_touches_nothing(folder, capsys):
     run(capsys)
+    assert "dpo" in (folder / "out" / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
     words = ["--set", "dpo.beta=0.3", "--set", "judge.logging_steps=2"]
     said = run(capsys, "--dry-run", *words)

@@ -363,6 +363,16 @@ def _may_have_answers(row: Row) -> bool:
     return any(all(_renames(f, row).values()) for f in _plain(FAMILIES[:-1]))
 
 
+def meant_columns(row: Row) -> dict[str, str]:
+    """The columns of some format, each with the row's own that seems to be meant; none, where one is missing.
+
+    A guess by names alone, for a person to look at.
+    """
+    formats = [each for each in _plain(FAMILIES[:-1]) if each.columns and all(_renames(each, row).values())]
+    best = max(formats, key=lambda candidate: _worth(candidate, row), default=None)
+    return {} if best is None else _renames(best, row)
+
+
 def _worth(wanted: Format, row: Row) -> tuple[int, bool]:
     """How near a row is to a format, 0 if it has nothing of it; people seldom mean token ids."""
     renames = _renames(wanted, row)
