@@ -14,7 +14,8 @@ from burnish.cli.quiet import quiet
 from burnish.data.inspection.inspect import inspect
 from burnish.data.inspection.inspection import Inspection
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.reading.formats import SCORED, family_of, meant_columns
+from burnish.data.reading.formats import SCORED, family_of
+from burnish.data.reading.meant import mapping_for
 from burnish.data.sources.holdout import prompt_keys
 from burnish.data.sources.rows import Source
 from burnish.data.sources.source import load_rows
@@ -105,7 +106,7 @@ def _columns(row: Any, name: str) -> dict[str, str]:
     try:
         family_of(row)
     except UserError as error:
-        columns = meant_columns(row)
+        columns = mapping_for(row)
         if not columns:
             raise error.at(name) from None
         return columns

@@ -61,6 +61,10 @@ def run(request: Request) -> None:
         jobs = judged(pipeline.prepare())
         for job in jobs:
             show_notices(job.stage.notices, job.stage.name)
+        if pipeline.comparing is not None:
+            from burnish.cli import comparing
+
+            comparing.check(pipeline.comparing)
         results = [] if request.dry_run else _worked(pipeline, jobs, request, text)
         report = "" if request.dry_run else written_report(pipeline)
     if request.as_json:
@@ -90,7 +94,12 @@ def _worked(pipeline: Pipeline, jobs: list, request: Request, text: str) -> list
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    return run_jobs(jobs, board, request.command, TOOLS, announce, say)
+    results = run_jobs(jobs, board, request.command, TOOLS, announce, say)
+    if pipeline.comparing is not None:
+        from burnish.cli import comparing
+
+        comparing.make(pipeline.comparing, board, console)
+    return results
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class Board:
 
     def __init__(self, output: Path, file: str, text: str, jobs: Sequence[Job]) -> None:
         self.output = output
+        self.before = _read(output / FILE)  # by the run before
         self._writes = not jobs or jobs[0].stage.config.process_index == 0
         self.content: dict[str, Any] = {
             "format": FORMAT,
@@ -40,14 +42,29 @@ class Board:
                 for job in jobs
             ],
         }
+        if "comparison" in self.before:  # kept, until another one is made
+            self.content["comparison"] = self.before["comparison"]
 
     def say(self, job: Job, status: str) -> None:
         for stage in self.content["stages"]:
             if stage["name"] == job.stage.name:
                 stage["status"] = status
+        self.note()
+
+    def note(self, **news: Any) -> None:
+        """Write it down, with what else there is to know of the pipeline."""
+        self.content |= news
         if self._writes:
             self.output.mkdir(parents=True, exist_ok=True)
             write_json(self.output / FILE, self.content)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def run_jobs(

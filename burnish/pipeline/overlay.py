@@ -19,14 +19,15 @@ from burnish.errors import UserError, nearest
 from burnish.pipeline.settings import Document, Loader, mapping, read_document
 
 MAPPING = "tag:yaml.org,2002:map"
-JOINED = ("env", "defaults")
+JOINED = ("env", "defaults", "compare")
 """Keys of a pipeline that are joined key by key; stages are joined by name, all else is replaced."""
 
 
 def read_layers(path: str, assignments: Sequence[str] = (), keys: Sequence[str] = ()) -> Document:
     """A file with those that it extends below it and `assignments` above. Raises `UserError`.
 
-    `assignments` are `stage.key=value`, `defaults.key=value` or `key=value` for one of `keys`.
+    `assignments` are `stage.key=value`, `defaults.key=value`, `compare.key=value`, or `key=value` for one
+    of `keys`.
     """
     document = _extended(path, ())
     node = _node_of(document)

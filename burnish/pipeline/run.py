@@ -26,13 +26,14 @@ from pathlib import Path
 import yaml
 
 from burnish.errors import UserError, nearest, shorten
+from burnish.pipeline.comparing import Comparing, read_comparing
 from burnish.pipeline.methods import METHODS, Method
 from burnish.pipeline.settings import Document, Setting, layered, unknown_key
 from burnish.pipeline.stage import PreparedStage, Stage
 from burnish.pipeline.wiring import MODEL_OPTIONS, Shape, adapter_in, shape_of, wired
 
 SHORT_NAMES = {"model": "model_name_or_path", "dataset": "dataset_name"}
-TOP_KEYS = ("extends", "env", "output_dir", "defaults", "stages")
+TOP_KEYS = ("extends", "env", "output_dir", "defaults", "stages", "compare")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Pipeline:
     stages: list[Stage]
     follows: Mapping[str, str]
     uses: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    comparing: Comparing | None = None
 
     def prepare(self) -> list[PreparedStage]:
         """Check every stage, load its rows, and decide what it starts from. Raises `UserError`."""
@@ -100,7 +102,11 @@ def read_pipeline(document: Document) -> Pipeline:
             else:
                 uses.setdefault(stage.name, {})[option] = model.value
         stages[stage.name] = stage
-    return Pipeline(output, list(stages.values()), follows, uses)
+    comparing = None
+    if "compare" in document.nodes:
+        section = document.below(document.nodes["compare"], "compare")
+        comparing = read_comparing(section, list(stages.values()), output)
+    return Pipeline(output, list(stages.values()), follows, uses, comparing)
 
 
 def stage_entries(document: Document) -> list[Document]:

@@ -330,9 +330,9 @@ def family_of(row: Row, columns: Mapping[str, str] | None = None) -> Family:
 
 
 def no_format(row: Row, families: Sequence[Family]) -> UserError:
-    formats = _plain(families)
+    formats = plain_formats(families)
     expected = " | ".join(dict.fromkeys(" + ".join(f.columns) for f in formats))
-    renames = _renames(max(formats, key=lambda candidate: _worth(candidate, row)), row)
+    renames = columns_meant(max(formats, key=lambda candidate: worth(candidate, row)), row)
     pairs = ",".join(f"{name}={found or 'YOUR_COLUMN'}" for name, found in renames.items())
     fix = f"say which is which (--columns {pairs}), or build the columns with Dataset.map"
     others = [f for f in FAMILIES if f not in families and f is not PROMPT_ONLY and f.find(row) is not None]
@@ -344,7 +344,7 @@ def no_format(row: Row, families: Sequence[Family]) -> UserError:
     return UserError(what, fix=fix, reason="no known format")
 
 
-def _plain(families: Iterable[Family]) -> list[Format]:
+def plain_formats(families: Iterable[Family]) -> list[Format]:
     return [candidate for family in families for candidate in family.formats if not candidate.aliases]
 
 
@@ -360,28 +360,18 @@ def _columns_used(family: Family, row: Row) -> int:
 
 def _may_have_answers(row: Row) -> bool:
     """Whether the row has every column of a format with answers, some of them under other names."""
-    return any(all(_renames(f, row).values()) for f in _plain(FAMILIES[:-1]))
+    return any(all(columns_meant(f, row).values()) for f in plain_formats(FAMILIES[:-1]))
 
 
-def meant_columns(row: Row) -> dict[str, str]:
-    """The columns of some format, each with the row's own that seems to be meant; none, where one is missing.
-
-    A guess by names alone, for a person to look at.
-    """
-    formats = [each for each in _plain(FAMILIES[:-1]) if each.columns and all(_renames(each, row).values())]
-    best = max(formats, key=lambda candidate: _worth(candidate, row), default=None)
-    return {} if best is None else _renames(best, row)
-
-
-def _worth(wanted: Format, row: Row) -> tuple[int, bool]:
+def worth(wanted: Format, row: Row) -> tuple[int, bool]:
     """How near a row is to a format, 0 if it has nothing of it; people seldom mean token ids."""
-    renames = _renames(wanted, row)
+    renames = columns_meant(wanted, row)
     missing = sum(not found for found in renames.values())
     known = len(wanted.columns) - missing
     return (known - missing + len(wanted.columns) if known else 0), wanted.columns != ("input_ids",)
 
 
-def _renames(wanted: Format, row: Row) -> dict[str, str]:
+def columns_meant(wanted: Format, row: Row) -> dict[str, str]:
     """The columns that a format misses, each with the row's column that may be meant (or nothing)."""
     free = {name: None for name in row if name not in wanted.columns}
     found: dict[str, str] = {}
