@@ -16,7 +16,6 @@ from rich.table import Table
 
 from burnish.cli.notices import show_notices
 from burnish.cli.quiet import quiet
-from burnish.errors import UserError
 from burnish.pipeline.overlay import read_layers, text_of
 from burnish.pipeline.run import TOP_KEYS, Pipeline, read_pipeline
 from burnish.pipeline.settings import apply_environment
@@ -139,8 +138,8 @@ def written_report(pipeline: Pipeline) -> str:
 
     try:
         return str(write_report(pipeline.output))
-    except UserError as error:
-        print(f"no report was written: {error}", file=sys.stderr)
+    except Exception as error:  # everything is trained and saved by now
+        print(f"no report was written: {type(error).__name__}: {error}", file=sys.stderr)
         return ""
 
 
