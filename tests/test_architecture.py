@@ -51,6 +51,7 @@ MAY_IMPORT = {
         "pipeline",
     },
     "cli": {
+        "pages",
         "data",
         "models",
         "losses",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from tqdm.auto import tqdm
 
+from burnish.cli.quiet import quiet
+from burnish.cli.vote import voted
 from burnish.comparison.answering import Asking, Progress
 from burnish.comparison.compare import compare
+from burnish.comparison.judge import Judge
 from burnish.comparison.measures import Measuring, Reward, Score
 from burnish.comparison.result import Comparison
 from burnish.comparison.text import show as show_comparison
+from burnish.comparison.votes import Box
 from burnish.data.sources.rows import parse_columns
 from burnish.models.asking import Sampling
+from burnish.progress import Bar
 
 
 def run_compare(
@@ -41,6 +44,8 @@ def run_compare(
     sampling = Sampling(*(how[name] for name in ("max_new_tokens", "temperature", "top_p", "seed")))
     measures: list[Measuring] = [Score(each) for each in score or ()]
     measures += [Reward(reward, dtype)] if reward else []
+    measures += [Judge(how["judge"], how["judge_model"], how["judge_key"])] if how["judge"] else []
+    box = Box(how["vote"]) if how["vote"] else None
     asking = Asking(sampling, how["batch_size"], dtype, not how["no_cache"])
     with progress() as heard:
         found = compare(
@@ -52,6 +57,8 @@ def run_compare(
             split=split,
             progress=heard,
         )
+    if box is not None:
+        found = voted(found, box, sys.stderr if as_json else sys.stdout)
     _print(found, show, as_json)
     if output is not None:
         print(f"wrote  {found.save(output)}", file=sys.stderr)
@@ -78,28 +85,17 @@ PIPED = 160
 """Columns of tables where there is no terminal."""
 
 
-def quiet() -> None:
-    """Without the progress bars and warnings of loading."""
-    import datasets
-    from transformers.utils import logging
-
-    datasets.disable_progress_bars()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
-
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A bar for each thing that is done, where someone looks on."""
-    bars: dict[str, tqdm] = {}
+    bars: dict[str, Bar] = {}
 
     def heard(title: str, done: int, total: int) -> None:
         if title not in bars:
             for each in bars.values():
                 each.close()
-            bars[title] = tqdm(desc=title, total=total, disable=not sys.stderr.isatty(), leave=False)
-        bars[title].update(done - bars[title].n)
+            bars[title] = Bar(title, total)
+        bars[title].move_to(done, total)
 
     try:
         yield heard

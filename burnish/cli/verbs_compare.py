@@ -46,5 +46,23 @@ def compare(
     run_compare(**given)
 
 
+def chat(
+    model: Annotated[str, typer.Argument(help="The folder of a model or an adapter, or a hub id.")],
+    compare: Annotated[str | None, flag("compare", "A second model, which answers too.")] = None,
+    system: Annotated[str, flag("system", "The system message.")] = "",
+    max_new_tokens: Annotated[int, flag("max_new_tokens", "Longest answer.", min=1)] = 512,
+    temperature: Annotated[float, flag("temperature", "0: always the likeliest token.")] = 0.7,
+    top_p: Annotated[float, flag("top_p", "Draw from the likeliest tokens of this share.")] = 0.95,
+    seed: Annotated[int, flag("seed", "Of the answers.")] = 0,
+    dtype: Annotated[str, flag("dtype", "Of the weights; auto: as stored, where that is fast.")] = "auto",
+) -> None:
+    """Talk to a model, or to two at once; /help lists what can be said."""
+    from burnish.cli.chat import run_chat
+    from burnish.models.asking import Sampling
+
+    run_chat(model, compare, system, Sampling(max_new_tokens, temperature, top_p, seed), dtype)
+
+
 def add_to(app: typer.Typer) -> None:
-    app.command()(compare)
+    for verb in (compare, chat):
+        app.command()(verb)
