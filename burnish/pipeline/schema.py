@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.pipeline.chosen import default_of
+from burnish.pipeline.comparing import OPTIONS
 from burnish.pipeline.fields import Field
 from burnish.pipeline.methods import METHODS, Method
 from burnish.pipeline.ranges import UNITS, range_of
@@ -21,6 +22,9 @@ from burnish.pipeline.values import alternatives
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
+
+NAMES: Schema = {"type": ["string", "array"], "items": {"type": "string"}}
+KINDS = {"int": "integer", "float": "number", "str": "string"}
 
 TOP: Mapping[str, Schema] = {
     "env": {
@@ -46,6 +50,19 @@ TOP: Mapping[str, Schema] = {
     "defaults": {
         "$ref": "#/$defs/defaults",
         "description": "Options for every stage whose method has them.",
+    },
+    "compare": {
+        "type": "object",
+        "description": "What answers the same prompts after the stages, and what measures it.",
+        "properties": {
+            "prompts": {"type": "string", "description": "Held-out rows of any format; DATA#200 draws 200."},
+            "models": NAMES
+            | {"description": "Stages, folders or hub ids; base: what the first starts from."},
+            "score": NAMES | {"description": "A function, file.py:name, or several."},
+            "reward": {"type": "string", "description": "A stage that trains a reward model, or its folder."},
+            **{name: {"type": KINDS.get(kind, ["object", "string"])} for name, kind in OPTIONS.items()},
+        },
+        "additionalProperties": False,
     },
 }
 """The keys at the top of a pipeline."""

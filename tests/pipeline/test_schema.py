@@ -46,6 +46,7 @@ def test_the_example_is_right():
 
 RIGHT = """
 env: {TOKENIZERS_PARALLELISM: false}
+compare: {prompts: held.jsonl, models: [base, sft], score: "task.py:grade", max_new_tokens: 32}
 output_dir: out
 defaults: {model: base, num_train_epochs: 1, save_strategy: no, beta: 0.2, lora_target_modules: all-linear}
 stages:
