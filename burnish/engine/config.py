@@ -13,6 +13,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from burnish.engine.compat import TrlOptions, apply_compat, no_effect, refused
+from burnish.engine.trackers import check_trackers
 from burnish.errors import UserError, nearest
 from burnish.options import described
 
@@ -82,10 +83,20 @@ class EngineConfig(TrlOptions, TrainingArguments):
         False, "Log entropy and top-1 accuracy of tokens in training too (always in evaluation); costs time."
     )
 
+    sample_prompts: list | str | None = described(
+        None,
+        "A file of prompts (lines of text, or rows), or a list of texts, that the model answers meanwhile.",
+    )
+    sample_steps: int | None = described(
+        None, "Steps between two answers to them. Unset: each evaluation, or every tenth of the run."
+    )
+    sample_max_new_tokens: int = described(64, "Most tokens of such an answer.")
+
     def __post_init__(self) -> None:
         self.compat_notes = apply_compat(self)
         self._check_choices()
         self._check_sizes()
+        check_trackers(self.report_to)
         self.checkpointing_is_open = (
             self.gradient_checkpointing is None and self.activation_checkpointing is None
         )
@@ -145,3 +156,10 @@ class EngineConfig(TrlOptions, TrainingArguments):
                 raise UserError(
                     f"must be at least 1, found {value}", where=name, fix="give a positive number"
                 )
+
+
+@dataclass
+class ScoringConfig(EngineConfig):
+    """What the configs of reward models share."""
+
+    sample_prompts: list | str | None = refused(None, "a reward model gives scores, no answers")

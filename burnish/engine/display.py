@@ -9,7 +9,9 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from burnish.engine.logs import MetricsFile
 from burnish.engine.memory import peak_bytes
 from burnish.engine.pace import Pace
+from burnish.engine.samples import Samples, check_samples, sample_prompts
 from burnish.engine.screen import Screen, screen_for
+from burnish.engine.watch import Watch
 
 if TYPE_CHECKING:
     from burnish.engine.trainer import Engine
@@ -53,8 +55,8 @@ class Display(TrainerCallback):
         self.screen.end()
 
 
-def follow(engine: Engine) -> Screen:
-    """Let a trainer be followed: its logs are written down and shown. Returns the screen.
+def follow(engine: Engine) -> tuple[Screen, Watch]:
+    """Let a trainer be followed: its logs are written down, watched and shown.
 
     A notebook keeps the table that transformers has for it.
     """
@@ -68,4 +70,8 @@ def follow(engine: Engine) -> Screen:
             screen = screen_for(pace, plain=bool(engine.args.disable_tqdm))
     engine.add_callback(MetricsFile(engine.args.output_dir, pace))
     engine.add_callback(Display(screen))
-    return screen
+    engine.add_callback(watch := Watch(engine, screen))
+    check_samples(engine.args)
+    if prompts := sample_prompts(engine):
+        engine.add_callback(Samples(engine, prompts, screen, pace))
+    return screen, watch

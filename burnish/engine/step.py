@@ -35,7 +35,12 @@ class Step:
     @property
     def origins(self) -> str:
         """Where its rows come from: `pairs.jsonl, rows 3, 17 (id 95); more.jsonl, row 0`."""
-        return shortened_origins([example.origin or f"row {example.row}" for example in self.examples])
+        return shortened_origins(self.origin_of_each)
+
+    @property
+    def origin_of_each(self) -> list[str]:
+        """`pairs.jsonl, row 17 (id 95)` of every example; without a name of the source, its row."""
+        return [example.origin or f"row {example.row}" for example in self.examples]
 
 
 def without_repeats(examples: list[TokenizedExample], accelerator: Accelerator) -> list[TokenizedExample]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -46,9 +45,6 @@ from burnish.models.forward import inner_model
 from burnish.models.load import Task
 from burnish.models.precision import compute_in, forget_copies
 from burnish.progress import own_bars
-
-MOST_BAD_STEPS = 5
-"""Steps in a row whose gradient is not finite, before training stops."""
 
 
 class Engine(Trainer):
@@ -108,8 +104,8 @@ class Engine(Trainer):
         self.plan: Plan | None = None
         self._meter, self._eval_meter = Meter(), Meter()
         self.running: dict[str, float] = {}  # what a method carries from step to step; kept in checkpoints
-        self._bad_steps = 0
-        self.screen = follow(self)
+        self.last_step = Step()
+        self.screen, self.watch = follow(self)
         self.setup(**method)
 
     # What a method says
@@ -273,7 +269,7 @@ class Engine(Trainer):
         forget_copies(inner_model(self.model))
         if (every := self.args.torch_empty_cache_steps) and self.state.global_step % every == 0:
             clear_device_cache()
-        self._rows = inputs.origins
+        self.last_step = inputs
         return loss
 
     def _micro_batch(
@@ -313,20 +309,8 @@ class Engine(Trainer):
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """The gradient norm; where it is not finite, the step is not applied."""
         grad_norm = super()._get_grad_norm(model, grad_norm)
-        if math.isfinite(float(grad_norm)):
-            self._bad_steps = 0
-            return grad_norm
-        self._bad_steps += 1
-        model.zero_grad(set_to_none=True)  # an optimizer leaves weights without gradient alone
-        message = (
-            f"step {self.state.global_step + 1} was not applied: its gradient is not finite ({self._rows})"
-        )
-        if self._bad_steps >= MOST_BAD_STEPS:
-            raise UserError(
-                f"{message}, the {self._bad_steps}th in a row",
-                fix="lower learning_rate, look at these rows, or compute in float32 with bf16=False",
-            )
-        assembly.logger.warning(message)
+        if not self.watch.gradient(float(grad_norm), self.last_step):
+            model.zero_grad(set_to_none=True)  # an optimizer leaves weights without gradient alone
         return grad_norm
 
     # Evaluation and logs

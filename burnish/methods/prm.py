@@ -19,7 +19,7 @@ from burnish.data.reading.formats import STEPWISE, Family
 from burnish.data.reading.readers import STEP_END
 from burnish.data.reading.variants import steps_ending_in
 from burnish.engine.compat import PRMTrlOptions
-from burnish.engine.config import EngineConfig
+from burnish.engine.config import ScoringConfig
 from burnish.engine.trainer import Engine
 from burnish.errors import UserError
 from burnish.losses.output import LossOutput, Mean
@@ -32,7 +32,7 @@ LABELS = {0: "wrong", 1: "right"}
 
 
 @dataclass
-class PRMConfig(PRMTrlOptions, EngineConfig):
+class PRMConfig(PRMTrlOptions, ScoringConfig):
     """Options of `PRMTrainer`."""
 
     learning_rate: float = described(1e-5, "The initial learning rate.")

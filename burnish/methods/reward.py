@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from burnish.data.forest import Forest
 from burnish.data.reading.formats import PREFERENCE, RANKED, Family, scored_by
 from burnish.data.reading.variants import WITH_MARGIN, WITH_PROBABILITY
-from burnish.engine.config import EngineConfig
+from burnish.engine.config import ScoringConfig
 from burnish.engine.sides import first_is_better
 from burnish.engine.trainer import Engine
 from burnish.errors import UserError
@@ -43,7 +43,7 @@ NEEDS_COLUMN = {"margin": WITH_MARGIN, "chosen_probability": WITH_PROBABILITY}
 
 
 @dataclass
-class RewardConfig(EngineConfig):
+class RewardConfig(ScoringConfig):
     """Options of `RewardTrainer`."""
 
     learning_rate: float = described(1e-4, "The initial learning rate.")
