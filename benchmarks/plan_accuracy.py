@@ -82,6 +82,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--more", action="store_true", help="settings that the five do not have, too")
     parser.add_argument("--batch", type=int, default=8, help="rows of a step")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--data", help="a JSON-lines file; the first rows of it are used")
     parser.add_argument("--model", help="a model folder; default: the demo's SmolLM2-135M-Instruct")
     parser.add_argument("--json", metavar="FILE", help="write everything here")
     options = parser.parse_args(words)
@@ -106,7 +107,7 @@ def compared(method: str, given: dict[str, Any], options: Any, folder: Path) -> 
         "report_to": "none",
         **given,
     }
-    rows, source = load_rows(method, settings["per_device_train_batch_size"] * options.steps)
+    rows, source = load_rows(method, settings["per_device_train_batch_size"] * options.steps, options.data)
     write_rows(rows, folder / "rows.jsonl")
     found = {part: in_process(part, method, settings, folder) for part in ("predicted", "measured")}
     predicted, measured = found["predicted"]["peak_bytes"], found["measured"]["peak_bytes"]

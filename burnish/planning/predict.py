@@ -113,13 +113,17 @@ def predict_stage(stage: Any) -> dict[str, Any] | None:
 
 
 def predict(
-    stage: Any, device: str | None = None, origins: Mapping[str, Origin] = NOTHING_BEFORE
+    stage: Any,
+    device: str | None = None,
+    origins: Mapping[str, Origin] = NOTHING_BEFORE,
+    base: int | None = None,
 ) -> Prediction:
     """The same as an object, for a named device or this machine (None). Raises `UserError`.
 
-    `stage` is a `PreparedStage`. `origins`: what earlier stages, which have not run yet, will leave.
+    `stage` is a `PreparedStage`. `origins`: what earlier stages, which have not run yet, will leave. `base`:
+    what the process takes without a model; None: what it takes now.
     """
-    base = base_bytes("cpu")
+    base = base or base_bytes("cpu")
     trainer_class, args = stage.method.trainer_class(), stage.config
     subject = _subject(stage, origins)
     if device is None:
