@@ -24,14 +24,14 @@ from burnish.pipeline.settings import Settings
 
 
 def check_settings(
-    method: Method, settings: Settings, values: Mapping[str, Any], *, model_comes_later: bool = False
+    method: Method, settings: Settings, values: Mapping[str, Any], *, adapter: bool | None = None
 ) -> list[Notice]:
     """All rules, in order. Raises `UserError` at the first that refuses; returns the warnings.
 
-    `values` are the settings as values of their types; `model_comes_later` says that the model is that of an
-    earlier stage, which has yet to write it.
+    `values` are the settings as values of their types. `adapter` says whether the model, which an earlier
+    stage has yet to write, has an adapter that goes on training.
     """
-    chosen = Chosen(method, settings, values, model_comes_later)
+    chosen = Chosen(method, settings, values, adapter)
     return [notice for rule in RULES for notice in rule(chosen)]
 
 
@@ -233,8 +233,6 @@ def length_of_the_model(chosen: Chosen) -> Iterator[Notice]:
 def learning_rate_that_is_usual(chosen: Chosen) -> Iterator[Notice]:
     """Ten times the usual, or a hundredth of it; and for an adapter the default of full fine-tuning."""
     adapter, rate, usual = trains_adapter(chosen), chosen["learning_rate"], usual_rate(chosen)
-    if adapter is None:
-        return
     trained = "an adapter" if adapter else "all weights"
     said = f"learning_rate is {spell(rate)}; {spell(usual)} is usual for {trained} with {chosen.method.name}"
     times = rate / usual
@@ -261,12 +259,10 @@ def usual_rate(chosen: Chosen) -> float:
     return default_of(chosen.fields["learning_rate"]) * (ADAPTER_FACTOR if trains_adapter(chosen) else 1)
 
 
-def trains_adapter(chosen: Chosen) -> bool | None:
-    """Whether an adapter is trained: a new one, or that of the model. None: the model is not there yet."""
-    if chosen["use_peft"]:
-        return True
-    if chosen.model_comes_later:
-        return None
+def trains_adapter(chosen: Chosen) -> bool:
+    """Whether an adapter is trained: a new one, or that of the model."""
+    if chosen["use_peft"] or chosen.adapter is not None:
+        return bool(chosen["use_peft"] or chosen.adapter)
     return (Path(str(chosen["model_name_or_path"])).expanduser() / "adapter_config.json").is_file()
 
 

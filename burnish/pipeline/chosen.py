@@ -28,12 +28,14 @@ class Notice:
 
 @dataclass(frozen=True)
 class Chosen:
-    """`values` are the settings converted to the types of their fields."""
+    """`values` are the settings converted to the types of their fields; `adapter` says that the model has an
+    adapter which goes on training, where that is known before the model is there.
+    """
 
     method: Method
     settings: Settings
     values: Mapping[str, Any]
-    model_comes_later: bool = False
+    adapter: bool | None = None
 
     @cached_property
     def fields(self) -> Mapping[str, Field]:

@@ -98,6 +98,7 @@ class RunRecord:
             "given": {key: plain(value) for key, value in prepared.given.items() if key not in SECRET},
             "defaults": defaults_of(prepared),
             "decisions": [dataclasses.asdict(decision) for decision in prepared.decisions],
+            "warnings": [dataclasses.asdict(notice) for notice in prepared.notices],
             "plan": [],
             "predicted": predicted,
             "measured": {},

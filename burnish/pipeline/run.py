@@ -30,7 +30,7 @@ from burnish.pipeline.comparing import Comparing, read_comparing
 from burnish.pipeline.methods import METHODS, Method
 from burnish.pipeline.settings import Document, Setting, layered, unknown_key
 from burnish.pipeline.stage import PreparedStage, Stage
-from burnish.pipeline.wiring import MODEL_OPTIONS, Shape, adapter_in, shape_of, wired
+from burnish.pipeline.wiring import MODEL_OPTIONS, NEW_HEAD, Shape, adapter_in, shape_of, wired
 
 SHORT_NAMES = {"model": "model_name_or_path", "dataset": "dataset_name"}
 TOP_KEYS = ("extends", "env", "output_dir", "defaults", "stages", "compare")
@@ -55,7 +55,8 @@ class Pipeline:
         adapters: dict[str, Shape | None] = {}  # what each stage saves: an adapter, or a whole model
         for stage in self.stages:
             follows = self.follows.get(stage.name)
-            ready = stage.prepare(model_comes_later=follows is not None)
+            goes_on = adapters[follows] is not None and stage.method.name not in NEW_HEAD if follows else None
+            ready = stage.prepare(model_comes_later=follows is not None, adapter=goes_on)
             ready = replace(ready, follows=follows, uses=self.uses.get(stage.name, {}))
             found = adapters[follows] if follows else adapter_in(ready.model.model_name_or_path)
             ready = wired(ready, found, known=follows is not None)

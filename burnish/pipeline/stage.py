@@ -29,17 +29,18 @@ class Stage:
     method: Method
     settings: Settings
 
-    def prepare(self, *, model_comes_later: bool = False) -> PreparedStage:
+    def prepare(self, *, model_comes_later: bool = False, adapter: bool | None = None) -> PreparedStage:
         """Build the configs and load the rows; nothing is trained. Raises `UserError`.
 
-        `model_comes_later` says that an earlier stage has yet to write the model.
+        `model_comes_later` says that an earlier stage has yet to write the model, and `adapter` that it will
+        have one that goes on training.
         """
         values = resolve(self.settings, self.method.fields(), f"burnish {self.method.name} --help-all")
         self._need("model_name_or_path", values, "a model folder or id")
         if values.get("datasets") is None:
             self._need("dataset_name", values, "a file, a folder or a dataset id")
         values.setdefault("output_dir", default_output(self.method.name, values["model_name_or_path"]))
-        notices = check_settings(self.method, self.settings, values, model_comes_later=model_comes_later)
+        notices = check_settings(self.method, self.settings, values, adapter=adapter)
 
         from burnish.models.load import ModelConfig
         from burnish.pipeline.script import ScriptArguments

@@ -1,17 +1,20 @@
 """Broken configurations are refused before anything is loaded, and what is said tells how to mend them."""
 
 import json
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import goldens
 import pytest
 
 from burnish.errors import UserError
+from burnish.pipeline import run
 from burnish.pipeline.checks import RULES, check_settings, divides, positions
 from burnish.pipeline.chosen import spell
 from burnish.pipeline.methods import METHODS
 from burnish.pipeline.needs import NEEDS
 from burnish.pipeline.ranges import RANGES, Range
-from burnish.pipeline.settings import Setting, layered, overlaid, read_document, resolve
+from burnish.pipeline.settings import Setting, layered, overlaid, parse_document, read_document, resolve
 
 BROKEN = goldens.cases("broken.yaml")
 
@@ -95,10 +98,38 @@ def test_the_adapter_of_the_model_is_an_adapter_too(here):
     assert "an adapter" in said("sft", "learning_rate: 2e-3", here)
 
 
-def test_of_a_model_that_is_yet_to_be_trained_nothing_is_assumed(here):
+def test_of_a_model_that_is_yet_to_be_trained_it_is_said_whether_it_has_an_adapter(here):
     (here / "model" / "config.json").unlink()
-    assert said("sft", "learning_rate: 2e-4", here, model_comes_later=True) == ""
-    assert said("sft", "learning_rate: 2e-4", here) != ""
+    assert said("sft", "learning_rate: 2e-4", here, adapter=True) == ""
+    assert said("sft", "learning_rate: 2e-4", here, adapter=False) != ""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """As much of a prepared stage as the order of stages is decided by."""
+
+    model: SimpleNamespace
+    follows: str | None = None
+    uses: dict = field(default_factory=dict)
+    continues: bool = False
+
+
+def test_a_pipeline_says_it_of_its_stages(monkeypatch):
+    text = "stages:\n- {name: a, method: sft, model: m, use_peft: true}\n- {name: b, method: dpo, model: a}\n"
+    text += "- {name: c, method: reward, model: a}\n- {name: d, method: sft, model: m}\n"
+    pipeline = run.read_pipeline(parse_document(text + "- {name: e, method: dpo, model: d}\n", "p.yaml"))
+    asked = {}
+
+    def prepare(stage, *, model_comes_later, adapter):
+        asked[stage.name] = adapter
+        model = SimpleNamespace(use_peft="use_peft" in stage.settings, model_name_or_path="m")
+        return Ready(model)
+
+    monkeypatch.setattr(run.Stage, "prepare", prepare)
+    monkeypatch.setattr(run, "shape_of", lambda model: {})
+    monkeypatch.setattr(run, "wired", lambda ready, found, known: replace(ready, continues=found is not None))
+    pipeline.prepare()
+    assert asked == {"a": None, "b": True, "c": False, "d": None, "e": False}
 
 
 def test_flags_are_named_as_flags():
@@ -134,8 +165,8 @@ def test_defaults_are_in_their_ranges_and_need_nothing(method):
     from burnish.pipeline.chosen import default_of
     from burnish.pipeline.ranges import range_of
 
-    for name, field in METHODS[method].fields().items():
-        allowed, value = range_of(method, name), default_of(field)
+    for name, option in METHODS[method].fields().items():
+        allowed, value = range_of(method, name), default_of(option)
         assert allowed is None or value is None or allowed.holds(value), name
 
 
