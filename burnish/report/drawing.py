@@ -19,6 +19,7 @@ from burnish.pages.diagram import Arrow, Box, diagram
 WIDE = 960.0
 DATA, STAGE, RESULT = (0.0, 260.0), (330.0, 300.0), (700.0, 260.0)  # x and width of the columns
 GAP = 46.0  # between rows, where the label of an arrow stands
+BESIDE = 24.0  # between a model and a reference that go the same way
 RAIL = 14.0  # between arrows that go around
 NARROW, MARGIN = 360.0, 34.0
 
@@ -122,7 +123,7 @@ def model_arrows(rows: Sequence[Box], links: Sequence[Link], center: float, left
         source, target = rows[link.source + 1], rows[link.target + 1]
         kind, label = ("reference", "") if link.reference else ("", link.label)
         if link.target == link.source + 1:
-            x = center + (90 if link.reference else 0)
+            x = center - (BESIDE if link.reference else 0)  # the label is on the other side
             label_at = (x + 10, target.y - GAP / 2 + 4)
             arrows.append(Arrow([(x, source.bottom), (x, target.y)], label, label_at, kind))
         else:

@@ -18,12 +18,13 @@ HASH = 12  # characters of a hash that are shown
 
 PARTS = {
     "weights": "weights",
-    "base": "frozen base",
     "gradients": "gradients",
     "optimizer": "optimizer",
     "activations": "activations",
     "reference": "reference",
+    "base": "Python, its libraries",
 }
+"""Of the memory, as `burnish plan` names them."""
 
 
 @dataclass(frozen=True)

@@ -159,10 +159,10 @@ def test_predicted_and_measured_cost():
     assert [bar.name for bar in found.memory] == [
         *(
             "weights",
-            "frozen base",
             "gradients",
             "optimizer",
             "activations",
+            "Python, its libraries",
         ),  # no reference: it takes nothing
         *("predicted peak", "measured peak"),
     ]
