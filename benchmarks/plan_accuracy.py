@@ -126,7 +126,7 @@ def shaped(name: str, like: Path, folder: Path) -> Path:
 
     target = folder / name
     if not target.is_dir():
-        sizes = SHAPES[name] | {"num_key_value_heads": 4, "head_dim": None}
+        sizes = SHAPES[name] | {"num_key_value_heads": 4, "head_dim": 64}
         config = AutoConfig.from_pretrained(like, **sizes)
         AutoModelForCausalLM.from_config(config).save_pretrained(target)
         AutoTokenizer.from_pretrained(like).save_pretrained(target)
