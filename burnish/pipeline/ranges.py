@@ -96,6 +96,7 @@ UNITS = {
     "save_steps": "optimizer steps; below 1 a share of all steps",
     "logging_steps": "optimizer steps; below 1 a share of all steps",
     "ref_model_sync_steps": "optimizer steps",
+    "sample_max_new_tokens": "tokens",
     "eval_delay": "optimizer steps or epochs, as eval_strategy says",
     "torch_empty_cache_steps": "optimizer steps",
     "per_device_train_batch_size": "rows (pairs, for pairs) per device and forward; packs with packing",
