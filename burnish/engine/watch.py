@@ -38,6 +38,9 @@ WORSE = 2.0
 MOST_BAD_STEPS = 5
 """Steps in a row whose gradient is not finite, before training stops."""
 
+FIRST_LOGS, LAST_LOGS = 20, 200
+"""Logs that rules look back on: asking them takes no longer late in a run than early."""
+
 NORMS = 51
 """Gradient norms that are remembered: a step's, and those it is compared with."""
 
@@ -112,6 +115,7 @@ class Watch(TrainerCallback):
         prefix = evaluated(entry)
         if "loss" in entry:
             self.history.logs.append(entry)
+            del self.history.logs[FIRST_LOGS:-LAST_LOGS]
         elif prefix is not None and prefix.count("_") == 1:  # of several sets, none stands for all
             self.history.evaluations.append({k.removeprefix(prefix): v for k, v in entry.items()})
         else:

@@ -105,3 +105,11 @@ def test_it_speaks_again_when_it_has_become_twice_as_bad(tiny_model_dir, tmp_pat
         watch.history.step = step
     said = read_lines(tmp_path / "notices.jsonl")
     assert [line["size"] for line in said] == [15.0, 30.0]
+
+
+def test_logs_between_the_first_and_the_last_are_forgotten(tiny_model_dir, tmp_path):
+    trainer = sft(tiny_model_dir, tmp_path)
+    for step in range(1000):
+        trainer.watch._remember({"step": step, "loss": 1.0})
+    steps = [log["step"] for log in trainer.watch.history.logs]
+    assert steps == [*range(20), *range(800, 1000)]
