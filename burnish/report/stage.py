@@ -117,7 +117,7 @@ def stage_view(run: RunFolder, look_at_rows: bool = True) -> StageView:
         main=main_number(run.method, found),
         figures=figures(run),
         charts=curve_charts(found),
-        notices=[notice_of(each) for each in run.notices.rows],
+        notices=[*warned(record), *(notice_of(each) for each in run.notices.rows)],
         samples=sampled_prompts(run.samples.rows),
         rows=prepared_rows(run.preparation),
         inspected=inspected(run) if look_at_rows else None,
@@ -167,6 +167,15 @@ def figures(run: RunFolder) -> list[tuple[str, str, str]]:
 def last_second(run: RunFolder) -> float | None:
     """How long a run has been going, by its last log."""
     return max((figure(row.get("seconds")) or 0.0 for row in run.metrics.rows), default=0.0) or None
+
+
+def warned(record: Mapping[str, Any]) -> list[Notice]:
+    """What was said of the settings before anything was loaded."""
+    found = map(mapping, listed(record.get("warnings")))
+    return [
+        Notice(word(each.get("where")), word(each.get("key")), "warning", word(each.get("text")), "")
+        for each in found
+    ]
 
 
 def notice_of(row: Mapping[str, Any]) -> Notice:

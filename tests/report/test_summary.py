@@ -11,7 +11,7 @@ from burnish.report.curves import curve_charts
 from burnish.report.folder import read_folder
 from burnish.report.history import histories
 from burnish.report.measures import main_number
-from burnish.report.stage import stage_view, status_of
+from burnish.report.stage import stage_view, status_of, warned
 from burnish.report.summary import summary_of, text_of, to_dict, told
 from burnish.report.units import duration, moment, significant, size, value_of
 from tests.report.folders import comparison, metrics, write_json, write_pipeline, write_run
@@ -244,6 +244,14 @@ def test_a_run_without_any_step_is_reported(tmp_path):
     folder = write_run(tmp_path / "sft", "sft", "sft", 4)
     (folder / "metrics.jsonl").unlink()
     assert summary(folder).verdict.text == "The answers before and after were not compared."
+
+
+def test_warnings_of_settings_come_before_what_was_noticed():
+    found = warned(
+        {"warnings": [{"key": "learning_rate", "where": "a.yaml:3", "text": "ten times the usual"}]}
+    )
+    assert [(each.rule, each.step, each.kind) for each in found] == [("learning_rate", "a.yaml:3", "warning")]
+    assert warned({"warnings": None}) == []
 
 
 # Words
