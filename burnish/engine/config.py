@@ -100,6 +100,8 @@ class EngineConfig(TrlOptions, TrainingArguments):
         self.checkpointing_is_open = (
             self.gradient_checkpointing is None and self.activation_checkpointing is None
         )
+        # What a person trained is theirs until they say otherwise.
+        self.hub_private_repo = vars(self)["hub_private_repo"] is not False
         self.disable_tqdm = bool(self.disable_tqdm)  # the base would ask how much transformers logs
         asked_for_bf16 = self.bf16
         # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine

@@ -73,11 +73,11 @@ def plan_upload(folder: str | Path, repository: str, *, private: bool = True) ->
     return Upload(place, repository, private, files, _warnings(place))
 
 
-def push(upload: Upload) -> str:
+def push(upload: Upload, token: str | None = None) -> str:
     """Upload in one commit, and give the address. Raises `UserError` where that cannot be done."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    token = _token()
+    token = _token(token)
     api = HfApi(token=token)
     with hub_errors(upload):
         user = api.whoami()["name"]
@@ -141,8 +141,8 @@ def _check_name(repository: str) -> None:
         ) from error
 
 
-def _token() -> str:
-    """The token of this machine. Raises `UserError` offline, or without one; nobody is asked."""
+def _token(given: str | None) -> str:
+    """The token that was given, else this machine's. Raises `UserError` offline or without; asks nobody."""
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
@@ -151,7 +151,7 @@ def _token() -> str:
             where="burnish push",
             fix="unset it, or look at what would be uploaded with --dry-run",
         )
-    token = get_token()
+    token = given or get_token()
     if not token:
         raise UserError(
             "there is no token for the hub on this machine",

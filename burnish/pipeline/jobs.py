@@ -29,10 +29,13 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Tools:
-    """What is handed down from the parts above: merging (`burnish merge`), predicting (`burnish plan`)."""
+    """What is handed down from the parts above: merging (`burnish merge`), predicting (`burnish plan`), the
+    model card of a finished run (`burnish card`), and the way to the hub (`burnish push`)."""
 
     merge: Callable[[str, Path, str | None], Any]
     predict: Callable[[PreparedStage], dict[str, Any] | None] = lambda stage: None
+    card: Callable[[Path], Any] = bool
+    push: Callable[[PreparedStage], Any] = bool
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,10 @@ def work(job: Job, command: str, tools: Tools, say: Callable[[str], None]) -> St
             if record.begun:
                 record.fail(error)
             raise
+    if not stage.config.process_index:
+        tools.card(stage.output)
+        if stage.config.push_to_hub:
+            tools.push(stage)
     return result
 
 

@@ -210,8 +210,6 @@ class PreparedStage:
         trainer.save_model()
         if self.eval_dataset is not None and not evaluated_at_the_end(trainer.state):
             trainer.evaluate()
-        if self.config.push_to_hub:
-            trainer.push_to_hub()
         metrics: dict[str, float] = {}
         for entry in trainer.state.log_history:
             metrics |= entry

@@ -66,3 +66,19 @@ def test_wrong_words(adapter, capsys, words, answer):
     places = {"ADAPTER": str(adapter), "BASE": str(adapter.parent / "base")}
     assert main([places.get(word, word) for word in words]) == 2
     assert answer in capsys.readouterr().err
+
+
+def test_a_run_leaves_its_card(tiny_model_dir, chats_file, tmp_path):
+    burnish(
+        *("sft", "--model_name_or_path", tiny_model_dir, "--dataset_name", chats_file, "--use_peft"),
+        *("--max_steps", 2, "--learning_rate", 1e-3, "--output_dir", tmp_path / "run"),
+    )
+    card = (tmp_path / "run" / "README.md").read_text()
+    for fact in (
+        "- burnish",
+        "chats.jsonl | train | 16 |",
+        "2 steps, seed 42",
+        "| `learning_rate` | 0.001 |",
+    ):
+        assert fact in card, card
+    assert "More Information Needed" not in card
