@@ -109,12 +109,17 @@ def _run_by_llama_cpp(outcome: Verification, path: Path, trained: Reading, quant
     import numpy
     from llama_cpp import Llama
 
-    model = Llama(str(path), n_ctx=512, n_batch=512, logits_all=True, verbose=False)
     outputs = []
-    for ids in trained.ids:
-        model.reset()
-        model.eval(ids)
-        outputs.append(torch.from_numpy(numpy.array(model.scores[: len(ids)])).float().log_softmax(-1))
+    try:
+        model = Llama(str(path), n_ctx=512, n_batch=512, logits_all=True, verbose=False)
+        for ids in trained.ids:
+            model.reset()
+            model.eval(ids)
+            scores = torch.from_numpy(numpy.array(model.scores[: len(ids)]))
+            outputs.append(scores.float().log_softmax(-1))
+    except Exception as error:  # an older llama.cpp than the file, for one
+        outcome.add("run by llama.cpp", None, f"it could not be run ({type(error).__name__}: {error})")
+        return
     rows = trained.outputs[0].shape[1]
     reading = Reading(trained.ids, [output[:, :rows] for output in outputs])
     outcome.compared_by = "logits of llama.cpp"
