@@ -235,15 +235,18 @@ def env(as_json: Annotated[bool, _flag("json", "Print it as JSON, and nothing el
 @app.command()
 def demo(
     output_dir: Annotated[
-        str | None, typer.Option("--output_dir", "--output-dir", help="Folder for models and numbers.")
+        str | None,
+        typer.Option(
+            "--output_dir", "--output-dir", help="Folder for rows, models and the report. [runs/demo]"
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tiny model, in under two minutes.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the rows and of the training.")] = 0,
 ) -> None:
-    """Post-train a small chat model in three stages on this machine, and show what it learned."""
+    """Walk through the first hour on this machine: inspect, plan, train in three stages, compare, report."""
     from burnish.cli.demo import demo as run_demo
 
-    run_demo(output_dir, quick, seed)
+    raise typer.Exit(run_demo(main, output_dir, quick, seed))
 
 
 verbs_config.add_to(app)

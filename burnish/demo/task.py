@@ -226,3 +226,13 @@ def grade(answer: str, expected: str) -> Grade:
         return Grade(valid=False, fields=0.0)
     same = [type(given[key]) is type(wanted[key]) and given[key] == wanted[key] for key in wanted]
     return Grade(valid=True, fields=sum(same) / len(same))
+
+
+def right(answer: str, expected: str, **_: Any) -> float:
+    """For `burnish compare --score`: 1 where every field of the ticket is right."""
+    return float(grade(answer.strip(), expected).right)
+
+
+def fields(answer: str, expected: str, **_: Any) -> float:
+    """The share of right fields."""
+    return grade(answer.strip(), expected).fields

@@ -116,7 +116,7 @@ def sample_prompts(engine: Engine) -> list[Text]:
         return []
     if engine.task != "causal":
         raise UserError("a reward model gives scores, no answers", where="sample_prompts", fix="leave it out")
-    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str) and Path(given[0]).is_file():
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str) and file_in(given[0]):
         given = given[0]  # as a flag gives it
     items = _of_file(given) if isinstance(given, str) else list(given)
     if not 0 < len(items) <= MOST_PROMPTS:
@@ -135,16 +135,22 @@ def sample_prompts(engine: Engine) -> list[Text]:
 
 def _of_file(name: str) -> list[Any]:
     """The lines of a text file, or the rows of a file with rows."""
-    path = Path(name).expanduser()
-    if not path.is_file():
+    path = file_in(name)
+    if path is None:
         raise UserError(
             f"there is no file {shorten(name)}",
             where="sample_prompts",
-            fix="give a file, or a list of prompts",
+            fix="give a file (prompts.jsonl#3: three of its rows), or a list of prompts",
         )
-    if path.suffix == ".txt":
+    if path.suffix == ".txt" and path == Path(name).expanduser():
         return [text for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
-    return list(load_rows(str(path)).dataset)
+    return list(load_rows(name).dataset)
+
+
+def file_in(name: str) -> Path | None:
+    """The file that a name is, or `name#3` is rows of."""
+    paths = [Path(each).expanduser() for each in (name, name.rpartition("#")[0]) if each]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def prompt_of(item: Any, reader: RowReader) -> Text:

@@ -1,83 +1,67 @@
 """`burnish demo --quick` from end to end: the path of the real demo on a tiny random model."""
 
-import io
+from __future__ import annotations
+
 import json
 
 import pytest
-from rich.console import Console
 
 from burnish.cli import main
-from burnish.demo import comparison, table
-from burnish.demo.answers import Score
-from burnish.demo.task import make_rows
+from burnish.demo.folder import QUICK, furnish
+from burnish.demo.task import fields, right
+from burnish.pipeline.run import read_pipeline
+from burnish.pipeline.settings import read_document
 
 
 @pytest.mark.slow
 def test_quick_demo(tmp_path, capfd):
     assert main(["demo", "--quick", "--output_dir", str(tmp_path), "--seed", "1"]) == 0
     printed = capfd.readouterr().out
-    found = json.loads((tmp_path / "demo.json").read_text())
-    base, sft, dpo = found["models"]
-    assert [model["name"] for model in found["models"]] == ["base", "after SFT", "after DPO"]
-    assert base["score"]["valid"] < 0.1 < 0.5 < sft["score"]["valid"]  # a random model learns the form
-    assert sft["eval_loss"] < base["eval_loss"] / 2
-    assert dpo["eval_loss"] != sft["eval_loss"]  # DPO trained something
-    assert len({model["reward"] for model in found["models"]}) > 1
-    assert found["reward_model"].keys() == {"accuracy_before", "accuracy"}  # so tiny a one learns no ranking
-    for name in ("base", "after SFT", "after DPO", "right tickets", "This was the quick run"):
-        assert name in printed
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    for verb in ("inspect", "plan", "run"):
+        assert f"$ burnish {verb} {tmp_path}" in printed
+    found = json.loads((tmp_path / "runs" / "comparison.json").read_text())
+    assert [model["name"] for model in found["models"]] == ["base", "sft", "dpo"]
+    measures = {
+        measure["name"]: [each["mean"] for each in measure["models"]] for measure in found["measures"]
+    }
+    assert measures["finished"][0] < 0.2 < 0.8 < measures["finished"][1]  # a random model learns to stop
+    base, sft, dpo = measures["loss"]
+    assert sft < base / 2 and dpo != sft  # DPO trained something
+    assert {"score:burnish.demo.task:right", "score:burnish.demo.task:fields"} < measures.keys()
+    assert len(set(measures["reward"])) == 3
+    report = tmp_path / "runs" / "report.html"
+    assert report.is_file()
+    assert printed.rstrip().splitlines()[-1].split() == ["report", str(report)]
 
-    for folder in ("sft", "dpo"):
-        AutoModelForCausalLM.from_pretrained(tmp_path / folder)
-    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward").num_labels == 1
-
-
-def outcome():
-    """Three models: nothing right, the plain half right, all right."""
-    rows = make_rows(0, 0, 0, 6)
-    tickets = [row["expected"] for row in rows.held_out]
-    mixed = [ticket if index % 2 == 0 else "{}" for index, ticket in enumerate(tickets)]
-    models = [
-        comparison.Measured("base", Score(0.0, 0.0, 0.0), 2.5, ["[bold]hm"] * 6, -1.0),
-        comparison.Measured("after SFT", Score(0.5, 0.5, 0.5), 0.25, mixed, 0.5),
-        comparison.Measured("after DPO", Score(1.0, 1.0, 1.0), 0.125, tickets, 2.0),
-    ]
-    return comparison.Outcome(rows, models, comparison.RewardModel(0.5, 0.75), 125.0)
+    assert main(["run", str(tmp_path / "pipeline.yaml")]) == 0
+    again = capfd.readouterr().out
+    assert again.count("skip: finished on") == 3  # what the demo leaves is an ordinary pipeline
 
 
-def test_the_table_shows_the_measured_numbers():
-    screen = Console(file=io.StringIO(), width=160)
-    table.show(outcome(), screen)
-    printed = screen.file.getvalue()
-    for cell in (
-        "50%",
-        "100%",
-        "2.500",
-        "0.250",
-        "0.125",
-        "-1.00",
-        "+2.00",
-        "75%",
-        "2 min 5 s",
-        "6 held-out notes",
-    ):
-        assert cell in printed
-    assert "[bold]hm" in printed  # an answer is never taken for markup
+def test_the_folder_is_a_pipeline_over_its_own_rows(tmp_path):
+    folder = furnish(tmp_path, "MODEL", QUICK, seed=0)
+    pipeline = read_pipeline(read_document(str(folder.pipeline)))
+    assert [stage.name for stage in pipeline.stages] == ["sft", "reward", "dpo"]
+    assert dict(pipeline.follows) == {"reward": "sft", "dpo": "sft"}
+    counts = {file.name: len(file.read_text().splitlines()) for file in tmp_path.glob("*.jsonl")}
+    assert counts == {
+        "chats.jsonl": QUICK.lessons,
+        "pairs.jsonl": QUICK.preferences,
+        "held_out.jsonl": QUICK.held_out,
+        "held_out_pairs.jsonl": QUICK.held_out,
+    }
 
 
-def test_notes_on_which_models_differ_are_shown_first():
-    assert table.chosen_notes(outcome()) == [1, 3, 5, 0]
+def test_the_same_seed_writes_the_same_bytes(tmp_path):
+    one = furnish(tmp_path / "folder", "MODEL", QUICK, seed=3)
+    before = {file.name: file.read_bytes() for file in one.path.iterdir()}
+    again = furnish(tmp_path / "folder", "MODEL", QUICK, seed=3)
+    assert {file.name: file.read_bytes() for file in again.path.iterdir()} == before
 
 
-def test_long_answers_are_cut():
-    assert table.shortened("a\nb") == "a b"
-    assert len(table.shortened("x" * 500)) == table.LONGEST
-
-
-def test_the_outcome_is_saved_as_json(tmp_path):
-    outcome().save(tmp_path / "demo.json")
-    saved = json.loads((tmp_path / "demo.json").read_text())
-    assert saved["models"][1]["score"] == {"right": 0.5, "fields": 0.5, "valid": 0.5}
-    assert saved["reward_model"] == {"accuracy_before": 0.5, "accuracy": 0.75}
-    assert len(saved["held_out"]) == 6
+def test_answers_are_graded_for_compare():
+    expected = '{"name": "Maya", "item": "lemon tart", "count": 6, "day": "Saturday"}'
+    assert right(answer=f" {expected}\n", expected=expected, prompt=[]) == 1.0
+    other = expected.replace("6", "7")
+    assert (right(answer=other, expected=expected), fields(answer=other, expected=expected)) == (0.0, 0.75)
+    assert fields(answer="Sure!", expected=expected) == 0.0
