@@ -18,7 +18,7 @@ STEPS = 12
 def command(model, rows, *more):
     words = f"dpo --model_name_or_path {model} --dataset_name {rows} --output_dir out --max_steps {STEPS}"
     rest = "--logging_steps 2 --test_split_size 0.25 --eval_strategy steps --eval_steps 6 --save_strategy no"
-    return [sys.executable, "-m", "burnish", *words.split(), *rest.split(), *more]
+    return [sys.executable, "-m", "burnish", *words.split(), *rest.split(), "--max_length", "512", *more]
 
 
 NUMBER = r"-?\d[\d.,e-]*"
