@@ -221,7 +221,7 @@ def train(method: str, setting: Setting, rows: Dataset, held_out: Dataset, rate:
         trainer.train()
         seconds = time.perf_counter() - start
         after = trainer.evaluate()["eval_held_out"]
-    dtype = str(trainer.compute_dtype).removeprefix("torch.")
+    dtype = str(trainer.compute_dtype or trainer.model.dtype).removeprefix("torch.")  # None: as it is stored
     return Run(before, after, trainer.state.global_step, seconds, dtype)
 
 

@@ -1,6 +1,6 @@
 """Burnish against TRL: the same training on the same machine, one after the other, again and again.
 
-    python -m benchmarks.vs_trl dpo|kto|orpo|cpo|reward|sft [--steps 3] [--repeats 2] [--batch 8]
+    python -m benchmarks.vs_trl dpo|kto|orpo|cpo|reward|sft [--steps 3] [--repeats 2] [--batch 8] [--untuned]
 
 Three contenders take turns, each in a process of its own, on the same model, rows (in the same order),
 batch, dtype, optimizer and learning rate:
@@ -8,7 +8,8 @@ batch, dtype, optimizer and learning rate:
     burnish    as it comes
     default    TRL as it comes
     tuned      TRL with what makes it fastest on a CPU: no gradient checkpointing, and no padding in SFT
-               (`padding_free`, which keeps the rows of a step together; `packing` would mix them anew)
+               (`padding_free`, which keeps the rows of a step together; `packing` would mix them anew);
+               left out with --untuned
 
 The first step must log the same loss in all three, or nothing is reported. A step's time is the median
 over all steps but the first of each process; it runs from the end of one step to the end of the next.
@@ -109,6 +110,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=sorted(TOLERANCE), default="bf16", help="what is computed in")
     parser.add_argument("--data", help="a JSON-lines file; the first rows of it are used")
     parser.add_argument("--model", help="a model folder; default: the demo's SmolLM2-135M-Instruct")
+    parser.add_argument("--untuned", action="store_true", help="beside TRL as it comes only")
     parser.add_argument("--json", metavar="FILE", help="write ratios and raw samples here")
     options = parser.parse_args(words)
     if options.steps <= WARM_UP:
@@ -147,7 +149,8 @@ def contenders(options: argparse.Namespace, model: str, rows: str) -> dict[str, 
     sizes = {"batch": options.batch, "steps": options.steps, "dtype": options.dtype}
     ours = Spec("burnish", method, model, rows, **sizes, options=shared)
     default = replace(ours, library="trl")
-    return {"burnish": ours, "default": default, "tuned": replace(default, options=shared | tuned)}
+    found = {"burnish": ours, "default": default}
+    return found if options.untuned else found | {"tuned": replace(default, options=shared | tuned)}
 
 
 def alternate(specs: dict[str, Spec], repeats: int, folder: Path) -> dict[str, list[Result]]:
@@ -183,7 +186,7 @@ def gigabytes(result: Result) -> str:
 def check_same_start(results: dict[str, list[Result]], method: str, dtype: str) -> None:
     """End here if the contenders did not start from the same model on the same rows."""
     ours = results["burnish"][0].first_step
-    for name in ("default", "tuned"):
+    for name in (each for each in results if each != "burnish"):
         theirs = results[name][0].first_step
         far = differences(ours, theirs, MUST_AGREE[method])
         shown = ", ".join(f"{key} {ours[key]:.4f} and {theirs[key]:.4f}" for key in far)

@@ -23,6 +23,9 @@ def demo(run: Callable[[list[str]], int], output_dir: str | None, quick: bool, s
 
     `run` runs a command line. `quick` trains a tiny random model built on the spot, without a download.
     """
+    from burnish.cli.quiet import quiet
+
+    quiet()
     started = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
     folder = made(Path(output_dir or "runs/demo"), quick, seed)

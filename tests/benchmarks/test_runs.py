@@ -119,6 +119,8 @@ def test_options_of_all_contenders_are_shared(tiny_model_dir):
     beside = {"gradient_checkpointing": False}
     assert specs["tuned"].options == SHARED["sft"] | beside | vs_trl.TUNED["sft"]
     assert {specs[name].library for name in ("default", "tuned")} == {"trl"}
+    options.untuned = True
+    assert list(vs_trl.contenders(options, str(tiny_model_dir), "rows.jsonl")) == ["burnish", "default"]
 
 
 def test_one_step_cannot_be_timed(capsys):

@@ -29,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = ("burnish", "python -m burnish")
+PROGRAMS = ("burnish ",)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,13 @@ def _commands(lines: list[str], name: str) -> Iterator[Command]:
                 (at, text + "\n" + line, printed) if text.endswith("\\") else (at, text, [*printed, line])
             )
         elif language == "bash" and line.startswith(PROGRAMS):
-            yield Command(name, number, line.partition("  #")[0].rstrip(), None)
+            yield Command(name, number, _whole(lines[number - 1 :]), None)
+
+
+def _whole(lines: list[str]) -> str:
+    """A command with the lines that it goes on to, without the remark behind it."""
+    last = next(index for index, line in enumerate(lines) if not line.endswith("\\"))
+    return "\n".join(lines[: last + 1]).partition("  #")[0].rstrip()
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -121,11 +127,14 @@ def main(names: list[str]) -> None:
     import tempfile
 
     from tests.docs.sandbox import furnish
+    from tests.docs.test_documents import NOT_RUN
 
     for document in [Path(name) for name in names] or DOCUMENTS:
         with tempfile.TemporaryDirectory() as name:
-            furnish(Path(name))
+            furnish(Path(name), document)
             for command in commands_in(document):
+                if command.text in NOT_RUN:
+                    continue
                 done = run(command.text, Path(name))
                 good = command.printed is None or agrees(command.printed, done.stdout.splitlines())
                 mark = (

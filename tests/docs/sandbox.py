@@ -1,29 +1,82 @@
-"""The folder in which the commands of a document are run: the files that documents speak of, small ones."""
+"""The folder in which the commands of a document are run: the files that documents speak of, small ones.
+
+A block of a document whose first line is `# name.ending` is a file of that name. The others are the demo's
+rows, whole and in other people's layouts, a tiny model named MODEL, and a reward model in runs/reward.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from burnish.demo.task import make_rows
+from burnish.demo.task import Rows, make_rows
 from burnish.demo.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
+FILE = re.compile(r"^```\w+\n# ([\w./]+\.\w+)\n(.*?)^```", re.S | re.M)
+
+PIPELINE = """\
+defaults: {model: MODEL, max_length: 256, max_steps: 2, report_to: none}
+stages:
+  - {name: sft, method: sft, dataset: chats.jsonl}
+  - {name: reward, method: reward, model: sft, dataset: pairs.jsonl}
+  - {name: dpo, method: dpo, model: sft, dataset: pairs.jsonl}
+"""
+STAGE = "method: dpo\nmodel_name_or_path: MODEL\ndataset_name: pairs.jsonl\nmax_length: 256\nmax_steps: 2\n"
 
 
-def furnish(folder: Path) -> None:
-    """Write chats, pairs and held-out rows of the demo's task, and a tiny model named MODEL."""
-    rows = make_rows(0, lessons=48, preferences=40, held_out=16)
+def furnish(folder: Path, document: Path) -> None:
+    """Write what the commands of `document` read."""
+    rows = make_rows(0, lessons=40, preferences=32, held_out=8)
     tiny_model(folder / "MODEL", rows, seed=0)
-    chats = [{"messages": [*row["prompt"], *row["completion"]]} for row in rows.lessons]
-    files = {
-        "chats.jsonl": chats,
+    save_reward_model(folder / "MODEL", folder / "runs" / "reward")
+    for name, content in files(rows).items():
+        write_rows(folder / name, content)
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    text = document.read_text(encoding="utf-8")
+    (folder / "dpo.yaml").write_text(STAGE)
+    if "burnish init" not in text:
+        (folder / "pipeline.yaml").write_text(PIPELINE)
+    for name, content in FILE.findall(text):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def files(rows: Rows) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    pairs = rows.held_out_preferences
+    last = [{key: value[-1]["content"] for key, value in pair.items()} for pair in pairs]
+    return {
+        "chats.jsonl": [{"messages": [*row["prompt"], *row["completion"]]} for row in rows.lessons],
         "pairs.jsonl": rows.preferences,
         "held_out.jsonl": rows.held_out,
-        "held_out_pairs.jsonl": rows.held_out_preferences,
+        "held_out_pairs.jsonl": pairs,
+        "data/train.jsonl": rows.preferences,
+        "data/validation.jsonl": pairs,
+        "rewardbench.jsonl": [row | {"subset": "notes"} for row in last],
+        "samples.jsonl": [
+            {"prompt": p["prompt"], "completions": [p["chosen"], p["rejected"]], "scores": [1.0, 0.0]}
+            for p in last
+        ],
+        "export.jsonl": [
+            {"question": p["prompt"], "good_answer": p["chosen"], "bad_answer": p["rejected"]} for p in last
+        ],
+        "tickets.jsonl": [{"ticket": {"question": p["prompt"], "reply": p["chosen"]}} for p in last],
     }
-    for name, content in files.items():
-        text = "".join(json.dumps(row) + "\n" for row in content)
-        (folder / name).write_text(text, encoding="utf-8")
-    shutil.copytree(ROOT / "examples", folder / "examples")
+
+
+def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def save_reward_model(base: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_pretrained(base, num_labels=1).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
