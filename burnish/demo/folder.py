@@ -35,11 +35,9 @@ class Sizes:
 
 
 FULL = Sizes(
-    lessons=224, preferences=160, held_out=64, batch=8, sft_rate=5e-5, reward_rate=3e-5, dpo_rate=1e-5
+    lessons=224, preferences=160, held_out=64, batch=8, sft_rate=5e-5, reward_rate=3e-5, dpo_rate=9e-6
 )
-SLOW = Sizes(
-    lessons=72, preferences=56, held_out=24, batch=8, sft_rate=1e-4, reward_rate=5e-5, dpo_rate=2e-5
-)
+SLOW = Sizes(lessons=72, preferences=56, held_out=24, batch=8, sft_rate=1e-4, reward_rate=5e-5, dpo_rate=9e-6)
 """For a machine that is slow at bfloat16: float32 takes two and a half times as long."""
 
 QUICK = Sizes(

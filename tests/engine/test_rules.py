@@ -98,7 +98,9 @@ def test_a_rule_speaks_where_it_should(rule):
 
 
 @pytest.mark.parametrize(
-    ("rule", "case"), [(rule, n) for rule in RULES for n in range(len(SILENT[rule.__name__]))], ids=str
+    ("rule", "case"),
+    [(rule, n) for rule in RULES for n in range(len(SILENT[rule.__name__]))],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_rule_is_silent_otherwise(rule, case):
     assert rule(SILENT[rule.__name__][case]) is None
