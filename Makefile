@@ -13,7 +13,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
 
-demo: $(VENV)/.installed  ## post-train a 135M chat model: SFT, reward model, DPO (about ten minutes on two cores)
+demo: $(VENV)/.installed  ## the first hour in minutes: inspect, plan, train in three stages, compare, report
 	$(BIN)/burnish demo
 
 test: $(VENV)/.installed  ## run the tests, one process per core

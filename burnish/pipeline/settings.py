@@ -13,8 +13,8 @@ import yaml
 
 from burnish.errors import UserError, nearest, shorten
 from burnish.pipeline.fields import Field
-from burnish.pipeline.needs import NEEDS, RIVALS
-from burnish.pipeline.values import NotThat, convert
+from burnish.pipeline.needs import NEEDS, RIVALS, Need
+from burnish.pipeline.values import WORDS, NotThat, convert
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,38 @@ Settings = Mapping[str, Setting]
 def overlaid(below: Settings, above: Settings) -> dict[str, Setting]:
     """The settings of both; those `above` win, also over what they replace: max_steps over num_train_epochs.
 
-    So a flag, or a stage's own key, says how long to train whatever the file or its defaults say, and a stage
-    with use_peft: false takes no options of adapters from them.
+    So a flag, or a stage's own key, says how long to train whatever the file or its defaults say; and with
+    use_peft: false or save_strategy: no above, options of adapters or save_steps below are not read.
     """
     says = {name for name, setting in above.items() if str(setting.value) not in ("-1", "None")}
     replaced = {each for pair in RIVALS if set(pair) & says for each in pair}
-    if "use_peft" in above and str(above["use_peft"].value).lower() in ("false", "no", "off", "0"):
-        replaced |= {need.option for need in NEEDS if need.other == "use_peft"}
+    replaced |= {need.option for need in NEEDS if need.other in above and not _met(need, above[need.other])}
     return {**{name: setting for name, setting in below.items() if name not in replaced}, **above}
 
 
+def _met(need: Need, setting: Setting) -> bool:
+    """Whether a setting, as it is written, has a value that the need names."""
+    given = setting.value if isinstance(setting.value, list) else re.split(r"[ ,]+", str(setting.value))
+    yes = [word for word, means in WORDS.items() if means]
+    wanted = [word for each in need.values for word in (yes if each is True else [str(each).lower()])]
+    return any(str(word).lower() in wanted for word in given)
+
+
 def layered(defaults: Settings, own: Settings, path: str) -> dict[str, Setting]:
-    """Defaults, and a stage's own settings on top: those in the file `path` above those of files it extends,
-    and flags above all.
+    """Defaults, and a stage's own settings on top; of each, those in the file `path` above those of files it
+    extends, and flags above both.
     """
-    of_flags = {name: setting for name, setting in own.items() if setting.where.startswith("--")}
-    of_file = {name: setting for name, setting in own.items() if setting.where.startswith(f"{path}:")}
-    others = {name: own[name] for name in own if name not in of_flags and name not in of_file}
-    return overlaid(overlaid(overlaid(defaults, others), of_file), of_flags)
+    found: dict[str, Setting] = {}
+    for layer in (*_layers(defaults, path), *_layers(own, path)):
+        found = overlaid(found, layer)
+    return found
+
+
+def _layers(settings: Settings, path: str) -> list[dict[str, Setting]]:
+    of_flags = {name: setting for name, setting in settings.items() if setting.where.startswith("--")}
+    of_file = {name: setting for name, setting in settings.items() if setting.where.startswith(f"{path}:")}
+    others = {name: settings[name] for name in settings if name not in of_flags and name not in of_file}
+    return [others, of_file, of_flags]
 
 
 class Loader(yaml.SafeLoader):

@@ -148,3 +148,13 @@ def test_the_text_is_as_written_or_what_came_of_all(files):
     joined = text_of(read_layers("chat.yaml", ["dpo.beta=0.7"], TOP_KEYS), ["dpo.beta=0.7"])
     (files / "joined.yaml").write_text(joined)
     assert values(read("joined.yaml")) == values(read("chat.yaml", "dpo.beta=0.7"))
+
+
+@pytest.mark.parametrize("key", ["sft.save_strategy=no", "defaults.save_strategy=no"])
+def test_what_a_flag_turns_off_takes_what_depends_on_it_along(files, key):
+    (files / "base.yaml").write_text(BASE.replace("max_length: 64", "save_strategy: steps\n  save_steps: 5"))
+    assert values(read("base.yaml"))["sft"]["save_steps"] == "5"
+    assert values(read("base.yaml", "defaults.save_strategy=steps"))["sft"]["save_steps"] == "5"
+    found = values(read("base.yaml", key))
+    assert "save_steps" not in found["sft"]
+    assert ("save_steps" in found["dpo"]) == key.startswith("sft")
