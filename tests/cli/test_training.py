@@ -94,7 +94,7 @@ def bad_inputs(tmp_path, tiny_model_dir, chats_file, pairs_file):
         ("sft --config typo.yaml", ["typo.yaml:3", "'dataset_nam'", "dataset_name"]),
         (
             "sft --model_name_or_path {tiny} --dataset_name {chats} --max_length 0",
-            ["--max_length", "at least 1"],
+            ["--max_length", "at least 2"],
         ),
         (
             "sft --model_name_or_path {tiny} --dataset_name {chats} --eval_strategy often",
