@@ -152,7 +152,7 @@ def prepared_words(facts: Facts) -> str:
     for split, reports in facts.preparation.items():
         for report in reports:
             left_out = (report.get("dropped") or {}).items()
-            dropped = "".join(f", {count:,} left out: {why}" for why, count in left_out)
+            dropped = "".join(f", {tally['count']:,} left out: {why}" for why, tally in left_out)
             sentences.append(
                 f"Of {place_name(str(report['name']))} ({split}), {report['kept']:,} of {report['read']:,} "
                 f"rows were used{dropped}; {report['trained_tokens']:,} of their "

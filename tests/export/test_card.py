@@ -56,7 +56,7 @@ def two_runs(tmp_path):
         "name": "rows-for-dpo.jsonl",
         "kept": 1180,
         "read": 1200,
-        "dropped": {"longer than 1,024 tokens": 20},
+        "dropped": {"longer than 1,024 tokens": {"count": 20, "rows": [3, 4], "first": ""}},
         "tokens": 90_000,
         "trained_tokens": 30_000,
         "longest": 1001,
