@@ -24,6 +24,7 @@ OF_THEIR_OWN = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a dozen processes, each of which imports torch
 @pytest.mark.parametrize(
     "document", [path for path in DOCUMENTS if path.name not in OF_THEIR_OWN], ids=lambda path: path.name
 )
