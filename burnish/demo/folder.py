@@ -12,7 +12,7 @@ Everything after that is done by the verbs that anyone uses, so what is left can
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -128,5 +128,6 @@ def furnish(folder: Path, model: str, sizes: Sizes, seed: int) -> DemoFolder:
     return found
 
 
-def write_rows(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -6,13 +6,13 @@ rows, whole and in other people's layouts, a tiny model named MODEL, and a rewar
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.demo.folder import write_rows
 from burnish.demo.task import Rows, make_rows
 from burnish.demo.tiny import tiny_model
 
@@ -66,11 +66,6 @@ def files(rows: Rows) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         ],
         "tickets.jsonl": [{"ticket": {"question": p["prompt"], "reply": p["chosen"]}} for p in last],
     }
-
-
-def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def save_reward_model(base: Path, folder: Path) -> None:
