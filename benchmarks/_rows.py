@@ -23,6 +23,8 @@ COLUMNS = {
     "cpo": PAIR,
 }
 METHODS = tuple(COLUMNS)
+AS_TEXT = ("orpo", "cpo")
+"""Methods that are given chats as plain text: TRL's trainers for them end a chat twice."""
 
 
 def load_rows(method: str, count: int, file: str | None = None) -> tuple[list[dict[str, Any]], str]:
@@ -39,7 +41,13 @@ def as_read_by(method: str, row: dict[str, Any], index: int) -> dict[str, Any]:
     if method == "kto":
         side = ("chosen", "rejected")[index % 2]
         row = {**row, "completion": row[side], "label": side == "chosen"}
-    return {name: row[name] for name in COLUMNS[method]}
+    row = {name: row[name] for name in COLUMNS[method]}
+    return {name: as_text(chat) for name, chat in row.items()} if method in AS_TEXT else row
+
+
+def as_text(chat: str | list[dict[str, str]]) -> str:
+    """The turns of a chat, each on lines of its own; a text as it is."""
+    return chat if isinstance(chat, str) else "".join(f"{message['content']}\n" for message in chat)
 
 
 def generated_rows(method: str, count: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from typing import Any
 
 PREFIX = {"sft": "SFT", "reward": "Reward", "dpo": "DPO", "kto": "KTO", "orpo": "ORPO", "cpo": "CPO"}
 EXPERIMENTAL = ("orpo", "cpo")
-"""Methods that TRL keeps apart; their trainers do not load the tokenizer."""
+"""Methods that TRL keeps apart: their trainers load no tokenizer, keep the checkpoint's dtype, add a BOS."""
 
 ADVANCE = "completed"
 """The method of Burnish's trainers that adds what must be known of all rows before step 1."""
@@ -78,6 +78,9 @@ def build(spec: Spec, output: str) -> Any:
     experimental = spec.library == "trl" and spec.method in EXPERIMENTAL
     library = importlib.import_module(f"trl.experimental.{spec.method}" if experimental else spec.library)
     prefix = PREFIX[spec.method]
+    options = dict(spec.options)
+    if experimental and spec.dtype == "float32":  # these alone take the checkpoint's dtype as it is
+        options["model_init_kwargs"] = {"dtype": "float32"}
     args = getattr(library, f"{prefix}Config")(
         output_dir=output,
         per_device_train_batch_size=spec.batch,
@@ -92,11 +95,15 @@ def build(spec: Spec, output: str) -> Any:
         save_strategy="no",
         report_to="none",
         seed=0,
-        **spec.options,
+        **options,
     )
     rows = [json.loads(line) for line in Path(spec.rows).read_text(encoding="utf-8").splitlines()]
     trainer_class = getattr(library, f"{prefix}Trainer")
-    more = {"processing_class": AutoTokenizer.from_pretrained(spec.model)} if experimental else {}
+    more = {}
+    if experimental:
+        more["processing_class"] = tokenizer = AutoTokenizer.from_pretrained(spec.model)
+        if not tokenizer("").input_ids:  # a token that the model's own tokenizer puts in front of no text
+            tokenizer.bos_token = None
     return trainer_class(model=spec.model, args=args, train_dataset=Dataset.from_list(rows), **more)
 
 

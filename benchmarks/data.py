@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -37,6 +37,7 @@ from rich.table import Table
 from benchmarks._preparation import Result, Spec
 from benchmarks._rows import conversation_pairs, conversations
 from benchmarks._statistics import write_json
+from burnish.demo.folder import write_rows
 
 GENERATORS = {"sft": conversations, "dpo": conversation_pairs}
 MAX_LENGTH = {"sft": 1024, "dpo": None}
@@ -82,13 +83,13 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(method: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    rows = write_rows(GENERATORS[method](options.rows), folder / "rows.jsonl")
+    rows = write_rows(folder / "rows.jsonl", GENERATORS[method](options.rows))
     ours = Spec("burnish", method, str(rows), model_folder(options.model), MAX_LENGTH[method])
     results = alternate(contenders(ours), options.repeats, folder)
     same = same_tokens(folder)
     console.print(f"{method}: the same token ids in all of {same} rows")
     again = second_start(ours, folder)
-    more = write_rows(GENERATORS[method](MORE * options.rows), folder / "more.jsonl")
+    more = write_rows(folder / "more.jsonl", GENERATORS[method](MORE * options.rows))
     grown = in_process(replace(ours, rows=str(more)), folder)
     return {
         "same_rows": same,
@@ -150,12 +151,6 @@ def same_tokens(folder: Path) -> int:
         if len({digests[row] for digests in found.values()}) > 1:
             sys.exit(f"row {row}: the token ids differ")
     return len(shared)
-
-
-def write_rows(rows: Iterable[dict[str, Any]], file: Path) -> Path:
-    with file.open("w", encoding="utf-8") as out:
-        out.writelines(json.dumps(row) + "\n" for row in rows)
-    return file
 
 
 def model_folder(model: str | None) -> str:

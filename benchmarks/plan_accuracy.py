@@ -27,7 +27,8 @@ from rich.table import Table
 
 from benchmarks._rows import load_rows
 from benchmarks._statistics import write_json
-from benchmarks.vs_trl import OFFLINE, write_rows
+from benchmarks.vs_trl import OFFLINE
+from burnish.demo.folder import write_rows
 
 LORA = {"use_peft": True}
 FLOAT32 = {"dtype": "float32"}
@@ -108,7 +109,7 @@ def compared(method: str, given: dict[str, Any], options: Any, folder: Path) -> 
         **given,
     }
     rows, source = load_rows(method, settings["per_device_train_batch_size"] * options.steps, options.data)
-    write_rows(rows, folder / "rows.jsonl")
+    write_rows(folder / "rows.jsonl", rows)
     found = {part: in_process(part, method, settings, folder) for part in ("predicted", "measured")}
     predicted, measured = found["predicted"]["peak_bytes"], found["measured"]["peak_bytes"]
     return {"method": method, "given": given, "rows": source, **found, "error": predicted / measured - 1}

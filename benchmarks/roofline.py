@@ -40,8 +40,9 @@ from benchmarks._operations import (
 from benchmarks._rows import load_rows
 from benchmarks._statistics import step_seconds, write_json
 from benchmarks._worker import ADVANCE, Result, Spec, run
-from benchmarks.vs_trl import SHARED, prepare_model, write_rows
+from benchmarks.vs_trl import SHARED, prepare_model
 from burnish.data.example import TokenizedExample
+from burnish.demo.folder import write_rows
 from burnish.models.forward import inner_model
 
 OPTIMIZER_BYTES = 28
@@ -211,7 +212,7 @@ def main(words: Sequence[str] | None = None) -> None:
         os.environ["BURNISH_CACHE"] = str(folder / "cache")  # or a reference scored before would be found
         rows, source = load_rows(options.method, options.batch * options.steps, options.data)
         model = prepare_model(options.method, options.model, folder)
-        write_rows(rows, folder / "rows.jsonl")
+        write_rows(folder / "rows.jsonl", rows)
         spec = Spec(
             "burnish",
             options.method,
@@ -223,7 +224,7 @@ def main(words: Sequence[str] | None = None) -> None:
             options=SHARED.get(options.method, {}),
         )
         subject, machine, result = timed(spec)
-        write_rows(rows[: options.batch], folder / "rows.jsonl")
+        write_rows(folder / "rows.jsonl", rows[: options.batch])
         least, executed = executed_operations(replace(spec, steps=1))
     outcome = Outcome.of(subject, machine, result, least / executed)
     show(outcome, machine, source)

@@ -28,6 +28,7 @@ from unittest import mock
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._rows import AS_TEXT, as_text
 from benchmarks.vs_trl import OFFLINE, with_reward_head
 from burnish.data.example import TokenizedExample
 
@@ -110,8 +111,8 @@ def rows_for(prefix: str, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             {"prompt": pair["prompt"], "completion": pair[sides[n % 2]], "label": n % 2 == 1}
             for n, pair in enumerate(pairs)
         ]
-    if prefix in ("ORPO", "CPO"):  # as plain text: TRL ends a chat of theirs twice
-        return [{side: f"{chat[-1]['content']}\n" for side, chat in pair.items()} for pair in pairs]
+    if prefix.lower() in AS_TEXT:
+        return [{side: as_text(chat[-1:]) for side, chat in pair.items()} for pair in pairs]
     if prefix == "SFT":
         return [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
     if prefix == "Reward":

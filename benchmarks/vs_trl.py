@@ -46,6 +46,7 @@ from benchmarks._statistics import (
     write_json,
 )
 from benchmarks._worker import Result, Spec
+from burnish.demo.folder import write_rows
 
 SHARED: dict[str, dict[str, Any]] = {"sft": {"max_length": None}}
 """Options of all three: without padding TRL cannot truncate, so in SFT nobody does."""
@@ -74,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="burnish-bench-") as name:
         folder = Path(name)
         rows, source = load_rows(options.method, options.batch * options.steps, options.data)
-        write_rows(rows, folder / "rows.jsonl")
+        write_rows(folder / "rows.jsonl", rows)
         model = prepare_model(options.method, options.model, folder)
         specs = contenders(options, str(model), str(folder / "rows.jsonl"))
         console.print(
@@ -116,10 +117,6 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     if options.steps <= WARM_UP:
         parser.error(f"--steps must be more than {WARM_UP}, the steps that are not timed")
     return options
-
-
-def write_rows(rows: Sequence[dict[str, Any]], file: Path) -> None:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def prepare_model(method: str, model: str | None, folder: Path) -> Path:

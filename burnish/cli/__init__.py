@@ -176,7 +176,7 @@ def evaluate_reward(
     on_bad_row: Annotated[
         str, _flag("on_bad_row", "What a row that cannot be read does: stop, or skip (counted).")
     ] = "stop",
-    dtype: Annotated[str, _flag("dtype", "Of the weights; auto: as they are stored.")] = "auto",
+    dtype: Annotated[str, _flag("dtype", "Of the weights; auto: as stored, where that is fast.")] = "auto",
     tokens_per_forward: Annotated[
         int, _flag("tokens_per_forward", "Bounds memory, changes nothing else; 0: by device.", min=0)
     ] = 0,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-from rich.console import Console
 
 from burnish.cli.quiet import quiet
 from burnish.cli.vote import voted
@@ -22,6 +19,7 @@ from burnish.comparison.votes import Box
 from burnish.data.sources.rows import parse_columns
 from burnish.models.asking import Sampling
 from burnish.progress import Bar
+from burnish.terminal import open_console
 
 
 def run_compare(
@@ -72,17 +70,7 @@ def _print(found: Comparison, shown: int, as_json: bool) -> None:
     if as_json:
         print(found.to_json())
     else:
-        show_comparison(found, console(), shown)
-
-
-def console() -> Console:
-    """In a file or a pipe, lines are not wrapped at the width of a terminal that is not there."""
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED
-    return Console(highlight=False, width=wide)
-
-
-PIPED = 160
-"""Columns of tables where there is no terminal."""
+        show_comparison(found, open_console(), shown)
 
 
 @contextmanager

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from burnish.cli.quiet import quiet
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.sources.rows import parse_columns
@@ -21,6 +19,7 @@ from burnish.evaluation.reward_model import RewardModel
 from burnish.evaluation.text import show
 from burnish.evaluation.words import percent
 from burnish.progress import Bar
+from burnish.terminal import open_console
 
 EXIT_BELOW = 1
 MODES = ("drop", "error")
@@ -93,7 +92,7 @@ def _print(report: RewardReport, request: Request) -> None:
     if request.as_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
     else:
-        show(report, Console(highlight=False))
+        show(report, open_console())
     if request.html is not None:
         from burnish.evaluation.page import write_page
 

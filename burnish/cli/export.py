@@ -14,6 +14,7 @@ from rich.text import Text
 from burnish.cli.spelling import bytes_in_words
 from burnish.errors import UserError
 from burnish.export.export import Artefact, check_form, export_safetensors, merge
+from burnish.terminal import open_console
 
 EXIT_DIFFERS = 1
 MARKS = {True: Text("ok", style="green"), False: Text("DIFFERS", style="bold red"), None: Text("")}
@@ -90,7 +91,7 @@ def report(artefact: Artefact, as_json: bool) -> int:
     if as_json:
         print(json.dumps(artefact.to_dict(), ensure_ascii=False))
     else:
-        show(artefact, Console(highlight=False))
+        show(artefact, open_console())
     return 0 if artefact.verification.passed else EXIT_DIFFERS
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from burnish.cli.quiet import quiet
 from burnish.data.inspection.fix import Copy, write_copy
 from burnish.data.inspection.inspect import Rows, inspect, reader_of
@@ -23,6 +21,7 @@ from burnish.data.reading.formats import JUDGED, LANGUAGE, PREFERENCE, STEPWISE,
 from burnish.data.sources.rows import Source, parse_columns
 from burnish.data.sources.source import load_rows
 from burnish.errors import UserError, nearest
+from burnish.terminal import open_console
 
 READS: Mapping[str, Family] = {
     "sft": LANGUAGE,
@@ -168,8 +167,7 @@ def _print(inspection: Inspection, request: Request) -> None:
     if request.as_json:
         print(json.dumps(printed.to_dict(), ensure_ascii=False))
     else:
-        console = Console(highlight=False)
-        show(printed, console, f"burnish inspect {_again(request)}")
+        show(printed, open_console(), f"burnish inspect {_again(request)}")
     if request.html is not None:
         from burnish.data.inspection.page import write_page
 

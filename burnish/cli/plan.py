@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-
 from burnish.cli.quiet import quiet
 from burnish.errors import UserError
 from burnish.pipeline.methods import METHODS
@@ -18,6 +16,7 @@ from burnish.pipeline.settings import Document, apply_environment
 from burnish.pipeline.stage import PreparedStage, Stage
 from burnish.pipeline.wiring import adapter_in, wired
 from burnish.planning.sheets import sheet_of
+from burnish.terminal import open_console
 
 
 def run(file: str, device: str | None, assignments: Sequence[str], as_json: bool) -> None:
@@ -33,7 +32,7 @@ def run(file: str, device: str | None, assignments: Sequence[str], as_json: bool
         return
     from burnish.planning.show import show
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = open_console()
     for plan in plans_of(document, device):
         show(plan, console)
 

@@ -13,6 +13,7 @@ from burnish.cli.spelling import bytes_in_words
 from burnish.export.card import front_matter, write_card
 from burnish.export.facts import facts_of
 from burnish.export.push import Upload, plan_upload, push
+from burnish.terminal import open_console
 
 
 def run_card(folder: str, as_json: bool) -> int:
@@ -27,7 +28,7 @@ def run_card(folder: str, as_json: bool) -> int:
 def run_push(folder: str, repository: str, public: bool, dry_run: bool, as_json: bool) -> int:
     upload = plan_upload(folder, repository, private=not public)
     if not as_json:
-        show(upload, Console(highlight=False))
+        show(upload, open_console())
     for warning in upload.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     address = None if dry_run else push(upload)

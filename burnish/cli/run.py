@@ -19,6 +19,7 @@ from burnish.cli.quiet import quiet
 from burnish.pipeline.overlay import read_layers, text_of
 from burnish.pipeline.run import TOP_KEYS, Pipeline, read_pipeline
 from burnish.pipeline.settings import apply_environment
+from burnish.terminal import open_console
 
 COLUMNS = {
     "train loss": ("loss",),
@@ -70,16 +71,16 @@ def run(request: Request) -> None:
         found = _as_json(pipeline, jobs, results)
         print(json.dumps(found | ({} if request.dry_run else {"report": report}), ensure_ascii=False))
     elif request.dry_run:
-        show_jobs(jobs, Console(highlight=False))
+        show_jobs(jobs, open_console())
     else:
-        show_results(jobs, results, report, Console(highlight=False))
+        show_results(jobs, results, report, open_console())
 
 
 def _worked(pipeline: Pipeline, jobs: list, request: Request, text: str) -> list:
     from burnish.cli.tools import TOOLS
     from burnish.pipeline.board import Board, run_jobs
 
-    console = Console(highlight=False)
+    console = open_console()
     board = Board(pipeline.output, request.file, text, jobs)
 
     def announce(job: Any) -> None:

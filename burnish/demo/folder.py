@@ -12,7 +12,7 @@ Everything after that is done by the verbs that anyone uses, so what is left can
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -128,6 +128,9 @@ def furnish(folder: Path, model: str, sizes: Sizes, seed: int) -> DemoFolder:
     return found
 
 
-def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """JSON lines, one after the other, so that rows may be more than fit into memory. Returns `file`."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with file.open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+    return file

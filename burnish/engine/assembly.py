@@ -76,7 +76,7 @@ def build_model(
         name, kwargs = model, {**args.head_kwargs(), **init_kwargs(args)}
         if quantization_config is not None:
             kwargs["quantization_config"] = quantization_config
-        model = load_model(name, task, trained=peft_config is None, **kwargs)
+        model = load_model(name, task, trained=peft_config is None, fast=fast_at_half(args), **kwargs)
     elif not args.model_init_kwargs:
         name = getattr(getattr(model, "config", None), "_name_or_path", "")
     else:
@@ -103,7 +103,8 @@ def second_model(model: Any, engine: Engine, name: str, options: str) -> nn.Modu
     if model is engine.model:
         raise UserError("it is the very model that is trained", where=name, fix="give another, or none")
     if isinstance(model, str):
-        model = load_model(model, engine.task, trained=False, **init_kwargs(args, options))
+        kwargs = init_kwargs(args, options)
+        model = load_model(model, engine.task, trained=False, fast=fast_at_half(args), **kwargs)
     if not isinstance(model, nn.Module):
         raise UserError(
             f"expected a model or the name of one, found a {type(model).__name__}",
@@ -177,8 +178,12 @@ def compute_dtype(model: nn.Module, args: EngineConfig, fast: bool | None = None
         )
     if stored == torch.float64 or args.bf16 is False:
         return None
-    fast = fast_bfloat16(args.device) if fast is None else fast
-    return torch.bfloat16 if args.bf16 or frozen_half or fast else None
+    return torch.bfloat16 if frozen_half or fast_at_half(args, fast) else None
+
+
+def fast_at_half(args: EngineConfig, fast: bool | None = None) -> bool:
+    """Whether to compute in bfloat16: where it is asked for, or where the machine is fast at it (`fast`)."""
+    return bool(args.bf16) or (fast_bfloat16(args.device) if fast is None else fast)
 
 
 def _has_trained_head(model: nn.Module) -> bool:

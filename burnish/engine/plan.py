@@ -19,6 +19,7 @@ from burnish.engine.rows import first_example
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
+from burnish.terminal import open_console
 
 if TYPE_CHECKING:
     from burnish.engine.trainer import Engine
@@ -48,7 +49,6 @@ class Plan:
         self.rows.append((name, choice, reason))
 
     def show(self) -> None:
-        from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
 
@@ -57,7 +57,7 @@ class Plan:
             table.add_row(
                 f"[bold]{name}[/]", escape(choice) + (f"  [dim]{escape(reason)}[/]" if reason else "")
             )
-        console = Console(highlight=False)
+        console = open_console()
         console.print(table)
         if self.preview:
             console.print("[bold]first row[/]  [dim]trained between ⟦ and ⟧[/]")

@@ -29,6 +29,7 @@ from burnish.errors import UserError
 from burnish.models.certify import Certificate, certify
 from burnish.models.forward import inner_model
 from burnish.models.load import TASK_TYPES, load_model, load_tokenizer
+from burnish.models.precision import fast_bfloat16
 from burnish.models.reference import evaluating
 from burnish.models.score import leaf_rewards
 
@@ -89,11 +90,13 @@ class RewardModel:
     ) -> RewardModel:
         """A checkpoint with a reward head, or an adapter of one, by folder or hub id.
 
-        `kwargs` go to `from_pretrained`, `dtype` among them; without it weights stay as they are stored.
+        `kwargs` go to `from_pretrained`, `dtype` among them; without it weights stay as they are stored, but
+        for 16 bits where these are slow.
         Raises `UserError` where there is none, or it has no reward head.
         """
         require_reward_head(name, kwargs)
-        model = load_model(name, "reward", trained=False, **kwargs)
+        fast = fast_bfloat16(torch.device(device) if device else default_device())
+        model = load_model(name, "reward", trained=False, fast=fast, **kwargs)
         if "device_map" not in kwargs:
             model.to(device or default_device())
         if tokenizer is None:

@@ -1,7 +1,8 @@
 """Loading a policy, a reward model or a process reward model, with the dtype as a decision.
 
 Trained weights are stored in float32 (`precision.py` says why, and what is computed with). A frozen
-base under an adapter stays in the checkpoint's own dtype; the adapter is float32.
+base under an adapter stays in the checkpoint's own dtype, unless that has 16 bits and the machine is slow at
+them; the adapter is float32.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class ModelConfig:
     model_revision: str = described("main", "Version of a model on the hub: a branch, a tag or a commit.")
     dtype: str | None = described(
         "auto",
-        "Dtype of stored weights. auto: float32 where they are trained, the checkpoint's own where frozen.",
+        "Dtype of stored weights. auto: float32 where they are trained, or where 16 bits are slow; else the "
+        "checkpoint's own.",
         choices=["auto", "bfloat16", "float16", "float32"],
     )
     attn_implementation: str | None = described(
@@ -125,17 +127,17 @@ def get_quantization_config(model_args: ModelConfig) -> Any:
     )
 
 
-def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) -> PreTrainedModel:
+def load_model(
+    name: str, task: Task, *, trained: bool = True, fast: bool = True, **kwargs: Any
+) -> PreTrainedModel:
     """Load a model by folder or hub id. An adapter's folder gives its base with the adapter, to train on.
 
-    `trained` says that the model's own weights will be trained: then they are loaded in float32
-    unless `dtype` says otherwise. Raises `UserError` where there is no such model, or it is of
-    another kind.
+    `trained` says that the model's own weights will be trained, `fast` that the machine is fast at 16 bits:
+    `stored_dtype` decides by them, unless `dtype` does. Raises `UserError` where there is no such model, or
+    it is of another kind.
     """
     dtype = kwargs.pop("dtype", None)
     adapter = adapter_config(name)
-    stored = torch.float32 if trained and adapter is None else "auto"
-    kwargs["dtype"] = stored if dtype in (None, "auto") else dtype
     base = name if adapter is None else adapter["base_model_name_or_path"]
     if adapter is not None and adapter.get("task_type") not in (None, TASK_TYPES[task]):
         raise UserError(
@@ -147,6 +149,10 @@ def load_model(name: str, task: Task, *, trained: bool = True, **kwargs: Any) ->
     _check_kind(base, config, task, kwargs)
     if task in NUM_LABELS and not _has_head(config, task):
         kwargs.setdefault("num_labels", NUM_LABELS[task])
+    if dtype in (None, "auto"):
+        fast = fast or "quantization_config" in kwargs  # what is quantized decides by itself
+        dtype = stored_dtype(config, trained and adapter is None, fast) or "auto"
+    kwargs["dtype"] = dtype
     model = _from_pretrained(_LOADERS[task], base, kwargs)
     if adapter is None:
         return model
@@ -168,6 +174,23 @@ _KINDS: dict[Task, str] = {
     "reward": "model with a classification head",
     "steps": "model with a classification head for every token",
 }
+
+
+def stored_dtype(config: Any, trained: bool, fast: bool) -> torch.dtype | None:
+    """The dtype that weights are loaded in where nobody asked for one; None: the checkpoint's own.
+
+    float32 where they are trained, and in place of 16 bits on a machine that is not `fast` at them.
+    """
+    return torch.float32 if trained or (own_dtype(config) in HALF and not fast) else None
+
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+def own_dtype(config: Any) -> torch.dtype | None:
+    """The dtype of a checkpoint, if its config says so."""
+    own = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
+    return getattr(torch, own) if isinstance(own, str) else own
 
 
 def _has_head(config: Any, task: Task) -> bool:

@@ -30,7 +30,13 @@ LISTS = (
 
 
 def make_twin(
-    name: str, task: Task, *, trained: bool = True, layers: int | None = None, **kwargs: Any
+    name: str,
+    task: Task,
+    *,
+    trained: bool = True,
+    fast: bool = True,
+    layers: int | None = None,
+    **kwargs: Any,
 ) -> nn.Module:
     """The model that `load_model` would load, without its weights. Raises `UserError` where it would."""
     dtype = kwargs.pop("dtype", None)
@@ -45,7 +51,13 @@ def make_twin(
         config.num_labels = labels
     if layers is not None:
         config = shortened(config, layers)
-    stored = stored_dtype(config, dtype, trained and adapter is None)
+    stored = (
+        load.stored_dtype(config, trained and adapter is None, fast)
+        or load.own_dtype(config)
+        or torch.float32
+        if dtype in (None, "auto")
+        else as_dtype(dtype)
+    )
     with torch.device("meta"):
         remote = {"trust_remote_code": True} if kwargs.get("trust_remote_code") else {}
         model = load._LOADERS[task].from_config(config, dtype=stored, **remote)
@@ -56,16 +68,8 @@ def make_twin(
     return model
 
 
-def stored_dtype(config: Any, asked: Any, trained: bool) -> torch.dtype:
-    """The dtype that weights are loaded in: as asked, float32 if they are trained, else the checkpoint's."""
-    if isinstance(asked, str) and asked != "auto":
-        return getattr(torch, asked.removeprefix("torch."))
-    if isinstance(asked, torch.dtype):
-        return asked
-    if trained:
-        return torch.float32
-    own = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
-    return getattr(torch, own) if isinstance(own, str) else own or torch.float32
+def as_dtype(asked: str | torch.dtype) -> torch.dtype:
+    return getattr(torch, asked.removeprefix("torch.")) if isinstance(asked, str) else asked
 
 
 def shortened(config: Any, layers: int) -> Any:

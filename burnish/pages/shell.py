@@ -1,6 +1,7 @@
 """A page from its template: one HTML file with everything in it.
 
-A template is a Jinja file that extends `shell.html`, which brings the head, the style and the landmarks.
+A template is a Jinja file that extends `shell.html`, which brings the head, the style and the landmarks; what
+several pages show is in `parts.html`.
 Pages have no scripts, and their content security policy allows none. Every value is escaped, so a row
 that holds markup shows as text; characters that could not be seen are named.
 """

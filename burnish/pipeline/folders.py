@@ -189,21 +189,29 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise in_use(folder) from None
-        except OSError:  # a file system without locks
-            pass
+        except OSError:  # a file system without locks, where a file would say nothing
+            (folder / LOCK).unlink()
         yield
     (folder / LOCK).unlink(missing_ok=True)
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process that lives trains into the folder."""
-    if not (folder / LOCK).is_file():
-        return False
     try:
-        with locked(folder):
-            return False
-    except UserError:
+        import fcntl
+
+        with (folder / LOCK).open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except (ImportError, OSError):  # no such file among them
+        return False
+    return False
+
+
+def was_killed(folder: Path) -> bool:
+    """Whether a process died while it trained into the folder: its lock lies there, and nobody holds it."""
+    return (folder / LOCK).is_file() and not is_locked(folder)
 
 
 def in_use(folder: Path) -> UserError:

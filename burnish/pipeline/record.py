@@ -1,6 +1,7 @@
 """`run.json`: what a run was made from, what was decided, and what came out; written as it goes.
 
-A run that was killed leaves the status "running". The file is there as a whole or not at all.
+A run that was killed leaves the status "running", and its lock (`folders.was_killed`). The file is there as a
+whole or not at all.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from burnish.engine.assembly import compute_dtype, init_kwargs, settle_weights, with_adapter
+from burnish.engine.assembly import compute_dtype, fast_at_half, init_kwargs, settle_weights, with_adapter
 from burnish.engine.referenced import ReferenceEngine
 from burnish.models.forward import inner_model
 from burnish.models.load import ModelConfig
@@ -38,12 +38,18 @@ class Subject:
     teacher_model: str | None = None
     fast_bfloat16: bool | None = None  # of the device; None: this machine
 
+    @property
+    def is_fast(self) -> bool:
+        return fast_at_half(self.args, self.fast_bfloat16)
+
     def twin(self, layers: int | None = None) -> nn.Module:
         """The model as it is trained, without weights. Raises `UserError`."""
         adapter = self.adapter
         kwargs = {**self.args.head_kwargs(), **init_kwargs(self.args)}
         task = self.trainer_class.task
-        model = make_twin(self.model, task, trained=adapter is None, layers=layers, **kwargs)
+        model = make_twin(
+            self.model, task, trained=adapter is None, fast=self.is_fast, layers=layers, **kwargs
+        )
         if adapter is not None:
             with torch.device("meta"):
                 model = with_adapter(model, task, adapter, self.args)
@@ -54,7 +60,14 @@ class Subject:
         if self.teacher_model is None:
             return None
         kwargs = init_kwargs(self.args, "teacher_model_init_kwargs")
-        twin = make_twin(self.teacher_model, self.trainer_class.task, trained=False, layers=layers, **kwargs)
+        twin = make_twin(
+            self.teacher_model,
+            self.trainer_class.task,
+            trained=False,
+            fast=self.is_fast,
+            layers=layers,
+            **kwargs,
+        )
         return twin.requires_grad_(False)
 
     @cached_property

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import UserError
+from burnish.pipeline.folders import was_killed
 
 RUN_FILES = ("run.json", "metrics.jsonl", "preparation.json")
 PIPELINE_FILE = "pipeline.json"
@@ -32,7 +33,10 @@ class Lines:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One stage. `status` and `why` are the pipeline's word on it, or else the run's own."""
+    """One stage. `status` and `why` are the pipeline's word on it, or else the run's own.
+
+    A run that was killed could not say so: it is "stopped" where its lock lies there and nobody holds it.
+    """
 
     path: Path
     name: str
@@ -113,11 +117,12 @@ def read_run(path: Path, entry: Mapping[str, Any] | None = None) -> RunFolder:
     record = read_object(path / "run.json", faults)
     model = mapping(mapping(record.get("inputs")).get("model"))
     follows = word(entry.get("follows")) or word(model.get("stage"))
+    status = word(entry.get("status")) or word(record.get("status"))
     return RunFolder(
         path=path,
         name=word(entry.get("name")) or word(record.get("name")) or path.resolve().name,
         method=word(record.get("method")) or word(entry.get("method")),
-        status=word(entry.get("status")) or word(record.get("status")),
+        status="stopped" if status == "running" and was_killed(path) else status,
         action=word(entry.get("action")),
         why=word(entry.get("why")),
         follows=follows,

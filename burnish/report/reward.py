@@ -21,7 +21,7 @@ class ShareLine:
     name: str
     rows: str
     value: str
-    range: str
+    interval: str
     plot: Markup
 
 

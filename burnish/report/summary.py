@@ -133,13 +133,17 @@ def is_of(stage: StageView, model: str, path: str) -> bool:
 def verdict(stages: Sequence[StageView], found: Outcome | None) -> Verdict:
     """The report in one sentence. Only compared answers can say that it worked."""
     for stage in stages:
+        if stage.status.word == "stopped":
+            sentence = f"{stage.name} was killed{at(stage)}. The same command takes it up again."
+            return Verdict(sentence, "failed", "Stopped")
         if stage.status.state == "failed":
             error = word(stage.run.record.get("error"))
             end = f": {error}" if error else "."
             return Verdict(f"{stage.name} {stage.status.word}{end}", "failed", "Failed")
     for stage in stages:
         if stage.status.state == "running":
-            return Verdict(progress(stage), "running", "Running")
+            sentence = f"{stage.name} was still running{at(stage)} when this was written."
+            return Verdict(sentence, "running", "Running")
     if found is not None:
         return told(found)
     finished = [stage for stage in stages if stage.status.state == "finished"]
@@ -153,13 +157,11 @@ def verdict(stages: Sequence[StageView], found: Outcome | None) -> Verdict:
     return Verdict(" ".join([*said, NOT_COMPARED]), "unclear", "Trained")
 
 
-def progress(stage: StageView) -> str:
-    step, planned = (
-        last_step(stage.run.metrics.rows),
-        figure(mapping(stage.run.record.get("predicted")).get("steps")),
-    )
-    at = f" at step {step:,}" + (f" of {planned:,.0f}" if planned else "") if step else ""
-    return f"{stage.name} was still running{at} when this was written."
+def at(stage: StageView) -> str:
+    """How far a stage is that has not ended."""
+    step = last_step(stage.run.metrics.rows)
+    planned = figure(mapping(stage.run.record.get("predicted")).get("steps"))
+    return f" at step {step:,}" + (f" of {planned:,.0f}" if planned else "") if step else ""
 
 
 def told(found: Outcome) -> Verdict:

@@ -38,3 +38,12 @@ def test_the_first_rows_of_a_file_are_taken_with_the_columns_of_the_method(tmp_p
     rows, source = load_rows("dpo", 2, str(file))
     assert source == "pairs.jsonl"
     assert rows == [{"prompt": "p", "chosen": f"c{i}", "rejected": "r"} for i in range(2)]
+
+
+def test_chats_are_plain_text_where_the_peer_would_end_them_twice(tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    turns = {side: [{"role": "user", "content": side}] for side in ("prompt", "chosen", "rejected")}
+    file.write_text(json.dumps(turns) + "\n" + json.dumps(turns | {"chosen": "text"}) + "\n")
+    rows, _ = load_rows("orpo", 2, str(file))
+    as_lines = {"prompt": "prompt\n", "chosen": "chosen\n", "rejected": "rejected\n"}
+    assert rows == [as_lines, as_lines | {"chosen": "text"}]

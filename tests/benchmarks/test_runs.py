@@ -12,7 +12,8 @@ from benchmarks import roofline, vs_trl
 from benchmarks._operations import least_operations
 from benchmarks._rows import generated_rows
 from benchmarks._worker import Result, Spec, build, run
-from benchmarks.vs_trl import SHARED, check_same_start, with_reward_head, write_rows
+from benchmarks.vs_trl import SHARED, check_same_start, with_reward_head
+from burnish.demo.folder import write_rows
 
 STEPS, BATCH = 2, 2
 
@@ -21,7 +22,7 @@ STEPS, BATCH = 2, 2
 def spec(tiny_model_dir, tmp_path, monkeypatch):
     """A run of DPO on four generated rows, with an empty cache."""
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
-    write_rows(generated_rows("dpo", STEPS * BATCH), tmp_path / "rows.jsonl")
+    write_rows(tmp_path / "rows.jsonl", generated_rows("dpo", STEPS * BATCH))
     return Spec("burnish", "dpo", str(tiny_model_dir), str(tmp_path / "rows.jsonl"), BATCH, STEPS, "float32")
 
 
@@ -70,7 +71,7 @@ def test_outside_of_attention_sft_executes_the_least_there_is(spec, monkeypatch)
 
     monkeypatch.setattr(roofline, "counter", counting)
     rows = generated_rows("sft", BATCH)
-    write_rows(rows, Path(spec.rows))
+    write_rows(Path(spec.rows), rows)
     sft = replace(spec, method="sft", steps=1)
     roofline.executed_operations(sft)
     plain = sum(
@@ -98,7 +99,7 @@ def test_runs_that_start_apart_are_refused():
 def test_against_trl(tiny_model_dir, tmp_path):
     pytest.importorskip("trl")
     file, data = tmp_path / "out.json", tmp_path / "rows.jsonl"
-    write_rows(generated_rows("dpo", STEPS * BATCH), data)
+    write_rows(data, generated_rows("dpo", STEPS * BATCH))
     words = ["dpo", "--batch", str(BATCH), "--steps", str(STEPS), "--repeats", "1", "--dtype", "float32"]
     vs_trl.main([*words, "--data", str(data), "--model", str(tiny_model_dir), "--json", str(file)])
     found = json.loads(file.read_text())

@@ -461,7 +461,12 @@ def test_a_head_on_a_frozen_bfloat16_base(tmp_path):
 
     def trained(**options):
         args = RewardConfig(
-            output_dir=str(tmp_path / "out"), max_steps=2, report_to="none", save_strategy="no", **options
+            output_dir=str(tmp_path / "out"),
+            max_steps=2,
+            report_to="none",
+            save_strategy="no",
+            model_init_kwargs={"dtype": "bfloat16"},  # on any machine
+            **options,
         )
         adapter = LoraConfig(r=4, target_modules="all-linear")
         trainer = RewardTrainer(str(base), args, train_dataset=rows, peft_config=adapter)

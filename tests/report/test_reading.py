@@ -7,6 +7,7 @@ import json
 import pytest
 
 from burnish.errors import UserError
+from burnish.pipeline.folders import LOCK, locked
 from burnish.report.data import prepared_rows
 from burnish.report.folder import read_folder, read_lines
 from burnish.report.history import histories, metric_of
@@ -52,6 +53,19 @@ def test_a_folder_without_a_run_is_refused(tmp_path, kind):
         (tmp_path / "x").write_text("")
     with pytest.raises(UserError, match=r"x: .*\n  fix: give the output_dir"):
         read_folder(tmp_path / "x")
+
+
+def test_a_run_that_was_killed_is_stopped_and_one_that_goes_on_is_not(tmp_path):
+    going = {"name": "a", "method": "sft", "status": "running"}
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(going))
+    with locked(tmp_path / "here"):
+        assert read_folder(tmp_path / "here").stages[0].status == "running"
+    (tmp_path / "here" / LOCK).write_text("")  # left behind, and held by nobody
+    for _ in range(2):
+        assert read_folder(tmp_path / "here").stages[0].status == "stopped"
+    assert read_folder(tmp_path / "elsewhere").stages[0].status == "running"  # nothing is known of it
 
 
 def test_half_a_line_of_a_killed_run_is_counted(tmp_path):

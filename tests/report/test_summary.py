@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from burnish.pipeline.folders import LOCK
 from burnish.report.comparison import comparison_of, duel_of, measure_name
 from burnish.report.curves import curve_charts
 from burnish.report.folder import read_folder
@@ -81,6 +82,13 @@ def test_as_json_the_numbers_are_those_of_the_files(pipeline):
 def test_what_did_not_end_is_said_first(pipeline, statuses, kind, text):
     found = summary(set_status(pipeline, **statuses)).verdict
     assert found.kind == kind and found.text.startswith(text)
+
+
+def test_a_stage_that_was_killed_is_said_so(pipeline):
+    (pipeline / "dpo" / LOCK).write_text("")
+    found = summary(set_status(pipeline, dpo="running")).verdict
+    assert (found.badge, found.kind) == ("Stopped", "failed")
+    assert found.text == "dpo was killed at step 400 of 400. The same command takes it up again."
 
 
 def test_without_a_comparison_nothing_is_said_to_have_worked(pipeline):
