@@ -32,7 +32,7 @@ def compare(
     temperature: Annotated[float, flag("temperature", "0: always the likeliest token.")] = 0.0,
     top_p: Annotated[float, flag("top_p", "Draw from the likeliest tokens of this share.")] = 1.0,
     seed: Annotated[int, flag("seed", "Of samples, answers, orders and intervals.")] = 0,
-    batch_size: Annotated[int, flag("batch_size", "Prompts answered at a time.", min=1)] = 16,
+    batch_size: Annotated[int, flag("batch_size", "Prompts answered at a time.", min=1)] = 32,
     dtype: Annotated[str, flag("dtype", "Of the weights; auto: as stored, where that is fast.")] = "auto",
     columns: Annotated[str | None, flag("columns", "Your names: prompt=question,completion=reply.")] = None,
     split: Annotated[str, flag("split", "Split of a folder or a hub dataset.")] = "train",

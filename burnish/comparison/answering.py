@@ -64,7 +64,7 @@ class Asking:
     """How candidates are asked."""
 
     sampling: Sampling = field(default_factory=Sampling)
-    batch_size: int = 16
+    batch_size: int = 32
     dtype: str = "auto"
     use_cache: bool = True
     device: str | None = None

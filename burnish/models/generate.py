@@ -57,7 +57,7 @@ def answers(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
-    batch_size: int = 16,
+    batch_size: int = 32,
     progress: Progress | None = None,
 ) -> list[str]:
     """The answer to each prompt, as text without special tokens. Prompts are texts or lists of messages.
@@ -76,7 +76,7 @@ def generate(
     prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
-    batch_size: int = 16,
+    batch_size: int = 32,
     progress: Progress | None = None,
 ) -> list[Answer]:
     """The same as `answers`, with how long each answer is and whether it ended by itself."""

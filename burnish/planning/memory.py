@@ -13,6 +13,7 @@ On CPU the process itself is counted too: the interpreter, its imports, the toke
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -185,6 +186,10 @@ def _in_loading(held: Parts, subject: Subject) -> Parts:
     return replace(held, weights=held.weights + subject.parameters * itemsize)
 
 
+@cache
 def base_bytes(kind: str) -> int:
-    """What the process takes before a model is loaded; nothing of it lies on a GPU."""
+    """What the process takes before a model is loaded; nothing of it lies on a GPU.
+
+    Looked at once: what an earlier stage has left to the allocator, the next one uses again.
+    """
     return resident_bytes() + TRAINING_BASE if kind == "cpu" else 0

@@ -1,8 +1,7 @@
 """The folder in which the commands of a document are run: the files that documents speak of, small ones.
 
 A block of a document whose first line is `# name.ending` is a file of that name. The others are the demo's
-rows, whole and in other people's layouts, a tiny model named MODEL, a reward model in runs/reward, and the model
-of the demo by its name where a document speaks of it.
+rows, whole and in other people's layouts, a tiny model named MODEL, and a reward model in runs/reward.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from burnish.demo.folder import write_rows
-from burnish.demo.model import default_model
 from burnish.demo.task import Rows, make_rows
 from burnish.demo.tiny import tiny_model
 
@@ -28,7 +26,6 @@ stages:
   - {name: reward, method: reward, model: sft, dataset: pairs.jsonl}
   - {name: dpo, method: dpo, model: sft, dataset: pairs.jsonl}
 """
-SMOL = "SmolLM2-135M-Instruct"
 STAGE = "method: dpo\nmodel_name_or_path: MODEL\ndataset_name: pairs.jsonl\nmax_length: 256\nmax_steps: 2\n"
 
 
@@ -41,8 +38,6 @@ def furnish(folder: Path, document: Path) -> None:
         write_rows(folder / name, content)
     shutil.copytree(ROOT / "examples", folder / "examples")
     text = document.read_text(encoding="utf-8")
-    if SMOL in text:
-        (folder / SMOL).symlink_to(default_model())
     (folder / "dpo.yaml").write_text(STAGE)
     if "burnish init" not in text:
         (folder / "pipeline.yaml").write_text(PIPELINE)
