@@ -90,9 +90,8 @@ class Stack:
                 where=self.base,
                 fix="name the model it was quantized from as base_model_name_or_path of the adapter",
             )
-        model = load_model(
-            self.base, self.task, trained=False, dtype="float32", **self._at_revision(), **self._labels()
-        )
+        where: dict[str, Any] = {**self._at_revision(), **self._labels()}
+        model = load_model(self.base, self.task, trained=False, dtype="float32", **where)
         for folder in self.adapters:
             model = merged(model)
             model = _with_adapter(model, folder)
