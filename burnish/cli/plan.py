@@ -52,14 +52,12 @@ def check(document: Document) -> None:
 
 def plans_of(document: Document, device: str | None) -> Iterator[dict[str, Any]]:
     """Each stage in order: {name, method, model, predicted, fits}."""
-    from burnish.planning.memory import base_bytes
     from burnish.planning.predict import Origin, predict
 
     origins: dict[str, Origin] = {}  # what earlier stages will leave
     stages = stages_of(document)
-    base = base_bytes("cpu")  # before planning takes memory itself
     for stage in stages:
-        prediction = predict(stage, device, origins, base)
+        prediction = predict(stage, device, origins)
         origins[stage.name] = Origin.after(stage, origins)
         yield {
             "name": stage.name,

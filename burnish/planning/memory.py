@@ -187,9 +187,9 @@ def _in_loading(held: Parts, subject: Subject) -> Parts:
 
 
 @cache
-def base_bytes(kind: str) -> int:
+def base_bytes() -> int:
     """What the process takes before a model is loaded; nothing of it lies on a GPU.
 
     Looked at once: what an earlier stage has left to the allocator, the next one uses again.
     """
-    return resident_bytes() + TRAINING_BASE if kind == "cpu" else 0
+    return resident_bytes() + TRAINING_BASE

@@ -116,14 +116,12 @@ def predict(
     stage: Any,
     device: str | None = None,
     origins: Mapping[str, Origin] = NOTHING_BEFORE,
-    base: int | None = None,
 ) -> Prediction:
     """The same as an object, for a named device or this machine (None). Raises `UserError`.
 
-    `stage` is a `PreparedStage`. `origins`: what earlier stages, which have not run yet, will leave. `base`:
-    what the process takes without a model; None: what it takes now.
+    `stage` is a `PreparedStage`. `origins`: what earlier stages, which have not run yet, will leave.
     """
-    base = base or base_bytes("cpu")
+    base = base_bytes()  # before planning takes memory itself
     trainer_class, args = stage.method.trainer_class(), stage.config
     subject = _subject(stage, origins)
     if device is None:
