@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TextIO
 
@@ -31,7 +33,8 @@ def voted(comparison: Comparison, box: Box, stream: TextIO) -> Comparison:
     if len(comparison.names) < 2:
         raise UserError("two models are needed to vote", where="--vote", fix="give a second model")
     console = Console(file=stream, highlight=False)
-    vote(comparison, box, console, keys())
+    with keys() as key:
+        vote(comparison, box, console, key)
     answered = comparison.answered
     if not any(box.of(each.key) for each in ballots(answered)):
         console.print("No votes were cast.")
@@ -109,19 +112,50 @@ def conversation(prompt: Prompt) -> str:
     return "\n".join(f"{message['role']}: {message.get('content') or ''}" for message in prompt)
 
 
-def keys() -> Callable[[], str]:
-    """Reads one key at a time from a terminal, else one character of the input. Empty at its end."""
+@contextmanager
+def keys() -> Iterator[Callable[[], str]]:
+    """Reads one key at a time from a terminal, else one character of the input. Empty at its end.
+
+    The terminal stays in this mode from the first ballot to the last: were it set for each key, one that is
+    pressed while an answer is drawn would be lost. What was typed before the first ballot is no vote.
+    """
     if not sys.stdin.isatty():
-        return _character
-    import click
+        yield _character
+        return
+    try:
+        import termios
+        import tty
+    except ImportError:  # Windows, whose console keeps keys until they are asked for
+        import click
 
-    def pressed() -> str:
-        try:
-            return click.getchar().lower()
-        except (KeyboardInterrupt, EOFError):
-            return "q"
+        yield lambda: _meant(click.getchar)
+        return
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal, termios.TCSAFLUSH)
+    try:
+        yield lambda: _meant(lambda: _pressed(terminal))
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
-    return pressed
+
+def _meant(read: Callable[[], str]) -> str:
+    """A key in lower case; Ctrl-C and Ctrl-D leave."""
+    try:
+        key = read()
+    except (KeyboardInterrupt, EOFError):
+        return "q"
+    return "q" if key in ("\x03", "\x04") else key.lower()
+
+
+def _pressed(terminal: int) -> str:
+    """The next key. Arrows and their like come as several characters, none of which is a vote."""
+    import select
+
+    key = os.read(terminal, 1)
+    while key[:1] == b"\x1b" and select.select([terminal], [], [], 0)[0]:
+        key += os.read(terminal, 1)
+    return key.decode("latin-1")
 
 
 def _character() -> str:

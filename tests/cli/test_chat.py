@@ -156,9 +156,8 @@ def test_votes_by_single_keys(place, tmp_path, terminal, width):  # noqa: F811
     here.press("u")
     here.wait_for("taken back")
     assert votes.read_text() == ""
-    here.press("2")
-    time.sleep(0.3)
-    here.press("t")
+    here.press("Up")  # several characters, and no vote
+    here.press("2", "t")  # at once: neither is lost
     here.wait_for("3 of 6")
     here.press("q")
     screen = here.wait_for("ENDED")
