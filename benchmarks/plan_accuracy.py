@@ -7,7 +7,7 @@ most resident memory of the training process from its start to its end, imports,
 and the seconds of the whole stage. SmolLM2-135M on the rows of `vs_trl`.
 
 `--more` adds settings that the five do not have: another batch, `max_length`, `tokens_per_forward`, gradient
-checkpointing, working copies in bfloat16, another shape of model.
+checkpointing, working copies in bfloat16 and none, another shape of model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from burnish.demo.folder import write_rows
 
 LORA = {"use_peft": True}
 FLOAT32 = {"dtype": "float32"}
-"""A frozen base computes in its own bfloat16 otherwise, which this kind of CPU only emulates."""
+"""Frozen weights stay in bfloat16 otherwise, where the machine is fast at it."""
 
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sft": ("sft", {}),
@@ -47,6 +47,8 @@ MORE: dict[str, tuple[str, dict[str, Any]]] = {
     "sft, 256 tokens a forward": ("sft", {"tokens_per_forward": 256}),
     "sft, checkpointing": ("sft", {"gradient_checkpointing": True}),
     "sft, bfloat16": ("sft", {"bf16": True, "per_device_train_batch_size": 1}),
+    "sft, float32": ("sft", {"bf16": False}),
+    "dpo-lora, float32": ("dpo", LORA | FLOAT32 | {"bf16": False}),
     "dpo, 2048 tokens a forward": ("dpo", {"tokens_per_forward": 2048}),
     "orpo, wide and shallow": ("orpo", {"shape": "wide", "per_device_train_batch_size": 4}),
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from logging import ERROR, getLogger
 
 
 def quiet() -> None:
-    """Hush transformers and datasets, unless TRANSFORMERS_VERBOSITY asks them to speak.
+    """Hush transformers, datasets and bitsandbytes, unless TRANSFORMERS_VERBOSITY asks them to speak.
 
     What takes long is shown by our own bars (`burnish.progress`); errors are still said.
     """
@@ -17,4 +18,5 @@ def quiet() -> None:
     datasets.disable_progress_bars()
     if "TRANSFORMERS_VERBOSITY" not in os.environ:
         logging.set_verbosity_error()
+        getLogger("bitsandbytes").setLevel(ERROR)  # it misses kernels of the hub when it is imported
     warnings.filterwarnings("ignore", category=FutureWarning)

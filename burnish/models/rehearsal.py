@@ -116,8 +116,9 @@ class Ledger(TorchDispatchMode):
         if function.namespace == "prim":  # where a tensor is, and the like
             return result
         tensors = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
-        for tensor in tensors:
-            self._count(tensor)
+        if not function.is_view:  # what a view looks at was counted when made, or is a weight
+            for tensor in tensors:
+                self._count(tensor)
         self._work(function, args, kwargs, result, tensors)
         return result
 

@@ -37,6 +37,15 @@ from burnish.planning.subject import Subject
 TRAINING_BASE = 100 * 2**20
 """What training touches of its libraries beyond imports: kernels, thread pools, buffers of products."""
 
+COMPILED = 100 * 2**20
+"""What oneDNN compiles on CPU for products in 16 bits; `burnish.models` bounds how much it keeps."""
+
+HEAP_LOSS = 0.35
+"""Of activations on CPU: what lies free between blocks that are still in use, where nothing fits in.
+
+Measured by `benchmarks.plan_accuracy` with glibc, as what a micro-batch takes beyond its tensors: 0.2 to 0.5.
+"""
+
 
 @dataclass(frozen=True)
 class Rehearsed:
@@ -155,18 +164,19 @@ def memory(
     moment = micro_batch.fullest
     held = Parts(subject.weight_bytes, 0, 0, 0, subject.reference_bytes, base)
     copies = subject.copy_bytes
+    loss = HEAP_LOSS if kind == "cpu" else 0.0
     candidates = [
-        Memory("the first step", _in_micro_batch(held, moment, copies, first_share)),
+        Memory("the first step", _in_micro_batch(held, moment, copies, (1 + loss) * first_share)),
         Memory("an update", _in_update(held, subject, state, keeps.step)),
         Memory("loading", _in_loading(held, subject)),
     ]
     if steps > 1:
-        later = replace(_in_micro_batch(held, moment, copies), optimizer=state)
+        later = replace(_in_micro_batch(held, moment, copies, 1 + loss), optimizer=state)
         candidates.append(Memory("a micro-batch", later))
     return max(candidates, key=lambda candidate: candidate.peak)
 
 
-def _in_micro_batch(held: Parts, moment: Moment, copies: int, share: float = 1.0) -> Parts:
+def _in_micro_batch(held: Parts, moment: Moment, copies: int, share: float) -> Parts:
     return replace(
         held,
         weights=held.weights + copies,
@@ -186,10 +196,15 @@ def _in_loading(held: Parts, subject: Subject) -> Parts:
     return replace(held, weights=held.weights + subject.parameters * itemsize)
 
 
+def base_bytes(process: int, computed: torch.dtype) -> int:
+    """What a run on CPU takes beside its model, from what the process took before it."""
+    return process + TRAINING_BASE + (COMPILED if computed.itemsize == 2 else 0)
+
+
 @cache
-def base_bytes() -> int:
-    """What the process takes before a model is loaded; nothing of it lies on a GPU.
+def process_bytes() -> int:
+    """What the process takes before a model is loaded.
 
     Looked at once: what an earlier stage has left to the allocator, the next one uses again.
     """
-    return resident_bytes() + TRAINING_BASE
+    return resident_bytes()

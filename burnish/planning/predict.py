@@ -17,7 +17,7 @@ from burnish.models.load import adapter_config, get_peft_config
 from burnish.planning.devices import Device, named_device, this_machine
 from burnish.planning.fitting import Fitting, fitting
 from burnish.planning.lengths import MicroBatches, Steps
-from burnish.planning.memory import Memory, Rehearsed, base_bytes, memory, rehearsed
+from burnish.planning.memory import Memory, Rehearsed, base_bytes, memory, process_bytes, rehearsed
 from burnish.planning.seconds import Seconds, seconds
 from burnish.planning.subject import Subject
 
@@ -121,7 +121,7 @@ def predict(
 
     `stage` is a `PreparedStage`. `origins`: what earlier stages, which have not run yet, will leave.
     """
-    base = base_bytes()  # before planning takes memory itself
+    process = process_bytes()  # before planning takes memory itself
     trainer_class, args = stage.method.trainer_class(), stage.config
     subject = _subject(stage, origins)
     if device is None:
@@ -139,7 +139,7 @@ def predict(
         found.micro_batch(cut.several),
         steps.count,
         machine.kind,
-        base if machine.kind == "cpu" else 0,
+        base_bytes(process, computed_dtype(subject)) if machine.kind == "cpu" else 0,
         cut.first_tokens / cut.tokens,
     )
     time = seconds(

@@ -50,7 +50,7 @@ def data(folder):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["sft", "dpo-lora"])
+@pytest.mark.parametrize("name", ["sft", "sft-lora", "dpo", "dpo-lora", "reward"])
 def test_the_peak_is_within_15_percent(name, folder, data, tmp_path):
     options = arguments(["--model", str(folder), "--data", str(data), "--steps", "3"])
     method, given = CONFIGURATIONS[name]
