@@ -89,3 +89,12 @@ def test_layers_of_several_kinds_are_taken_by_their_period():
 
     assert layer_period(Config()) == 3
     assert layer_count(shortened(Config(), 5)) == 5
+
+
+def test_weights_are_counted_by_nobody():
+    """A view of a frozen weight is no activation: a product makes its result, and a detached weight nothing."""
+    weight, states, ledger = torch.ones(1000, 1000), torch.ones(10, 1000), Ledger()
+    with ledger:
+        kept = weight.detach().t()
+        made = states @ kept
+    assert ledger.live == ledger.since().total == made.nbytes
