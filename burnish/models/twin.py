@@ -68,6 +68,13 @@ def make_twin(
     return model
 
 
+def checkpoint_dtype(name: str, **kwargs: Any) -> torch.dtype:
+    """The dtype of the weights that lie in the model's folder; of an adapter's, those of its base."""
+    adapter = load.adapter_config(name)
+    base = name if adapter is None else adapter["base_model_name_or_path"]
+    return load.own_dtype(load._config_of(base, kwargs)) or torch.float32
+
+
 def as_dtype(asked: str | torch.dtype) -> torch.dtype:
     return getattr(torch, asked.removeprefix("torch.")) if isinstance(asked, str) else asked
 

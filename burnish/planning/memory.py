@@ -2,7 +2,7 @@
 
 Three moments compete:
 
-    loading        the weights, and the checkpoint's file beside them where its dtype is another
+    loading        the weights, and on CPU the checkpoint's file beside them where its dtype is another
     a micro-batch  weights, what the optimizer keeps, the reference, and of the rehearsal its fullest moment:
                    activations with gradients of this micro-batch and those before it
     an update      weights, all gradients, what the optimizer keeps and what its step needs
@@ -168,7 +168,7 @@ def memory(
     candidates = [
         Memory("the first step", _in_micro_batch(held, moment, copies, (1 + loss) * first_share)),
         Memory("an update", _in_update(held, subject, state, keeps.step)),
-        Memory("loading", _in_loading(held, subject)),
+        Memory("loading", _in_loading(held, subject, kind)),
     ]
     if steps > 1:
         later = replace(_in_micro_batch(held, moment, copies, 1 + loss), optimizer=state)
@@ -189,11 +189,10 @@ def _in_update(held: Parts, subject: Subject, state: int, step: float) -> Parts:
     return replace(held, gradients=subject.trained_bytes, optimizer=state + int(step * subject.trained))
 
 
-def _in_loading(held: Parts, subject: Subject) -> Parts:
-    """The file of a checkpoint in another dtype is in memory until its weights are converted."""
-    stored = getattr(subject.config, "dtype", None)
-    itemsize = stored.itemsize if isinstance(stored, torch.dtype) else 4
-    return replace(held, weights=held.weights + subject.parameters * itemsize)
+def _in_loading(held: Parts, subject: Subject, kind: str) -> Parts:
+    """A checkpoint in another dtype is in the machine's memory until its weights are converted."""
+    file = subject.file_bytes if kind == "cpu" else 0
+    return replace(held, weights=held.weights + file)
 
 
 def base_bytes(process: int, computed: torch.dtype) -> int:

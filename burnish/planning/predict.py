@@ -19,7 +19,7 @@ from burnish.planning.fitting import Fitting, fitting
 from burnish.planning.lengths import MicroBatches, Steps
 from burnish.planning.memory import Memory, Rehearsed, base_bytes, memory, process_bytes, rehearsed
 from burnish.planning.seconds import Seconds, seconds
-from burnish.planning.subject import Subject
+from burnish.planning.subject import Subject, stored_dtype
 
 logger = logging.getLogger("burnish")
 
@@ -170,8 +170,7 @@ def _subject(stage: Any, origins: Mapping[str, Origin]) -> Subject:
 
 
 def computed_dtype(subject: Subject) -> torch.dtype:
-    stored = next(p.dtype for p in inner_model(subject.whole).parameters() if p.is_floating_point())
-    return subject.computes_in or stored
+    return subject.computes_in or stored_dtype(subject.whole)
 
 
 def width_of(subject: Subject) -> int:

@@ -15,7 +15,7 @@ from burnish.engine.referenced import ReferenceEngine
 from burnish.models.forward import inner_model
 from burnish.models.load import ModelConfig
 from burnish.models.precision import WorkingCopies
-from burnish.models.twin import make_twin
+from burnish.models.twin import checkpoint_dtype, make_twin
 
 BITS = {"load_in_4bit": 4.5, "load_in_8bit": 8.1}
 """Per quantized weight, with the scales: of 64 weights in 4 bit one float32, of a row in 8 bit another."""
@@ -137,6 +137,12 @@ class Subject:
         return int(sum(p.numel() * (bits / 8 if key in quantized else 4) for key, p in weights.items()))
 
     @cached_property
+    def file_bytes(self) -> int:
+        """What is read of a checkpoint to be converted; one that is kept as it is lies in memory once."""
+        dtype = checkpoint_dtype(self.model, **init_kwargs(self.args))
+        return 0 if dtype == stored_dtype(self.whole) else self.parameters * dtype.itemsize
+
+    @cached_property
     def copy_bytes(self) -> int:
         """Working copies, in the dtype that is computed in."""
         return copies_of(inner_model(self.whole), self.computes_in)
@@ -155,6 +161,11 @@ class Subject:
             return 0
         copies, tables = self.copy_bytes, tables_of(inner_model(self.whole))
         return self.weight_bytes if not copies else copies + sum(t.nbytes for t in tables.values())
+
+
+def stored_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of a model's weights, those of an adapter left aside."""
+    return next(p.dtype for p in inner_model(model).parameters() if p.is_floating_point())
 
 
 def copies_of(model: nn.Module, dtype: torch.dtype | None) -> int:

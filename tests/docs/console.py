@@ -97,7 +97,12 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 FORMS = (
     (r"\b[0-9a-f]{12,64}\b", "HASH"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?\S*", "TIME"),
+    (r"\b\d+:\d\d(:\d\d)?\b", "TIME"),
     (r"[-+]?\b\d[\d,]*(\.\d+)?(e[-+]?\d+)? ?(s|ms|min|h|MB|GB|kB|%|tokens/s|rows/s)(?!\w)", "AMOUNT"),
+    (r"AMOUNT( AMOUNT)+", "AMOUNT"),
+    (r"\b(products at) .* GB/s", r"\1 SPEED"),
+    (r"\b(up to|computed in) [\d,\w]+", r"\1 SOME"),
+    (r"[\d,]+ (rows of mean length)", r"ROWS \1"),
     (r"[-+]?\b\d[\d,]*\.\d+(e[-+]?\d+)?\b|\b\d+e-\d+\b|\bnan\b", "NUMBER"),
     (r"[█▉▊▋▌▍▎▏▁▂▃▄▅▆▇]+", "BAR"),
     (r"[─━═]{2,}", "─"),

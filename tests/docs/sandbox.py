@@ -1,7 +1,8 @@
 """The folder in which the commands of a document are run: the files that documents speak of, small ones.
 
 A block of a document whose first line is `# name.ending` is a file of that name. The others are the demo's
-rows, whole and in other people's layouts, a tiny model named MODEL, and a reward model in runs/reward.
+rows, whole and in other people's layouts, a tiny model named MODEL, a reward model in runs/reward, and what a
+plan reads of Qwen2.5-7B-Instruct: its config, and the tiny model's tokenizer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def furnish(folder: Path, document: Path) -> None:
     rows = make_rows(0, lessons=40, preferences=32, held_out=8)
     tiny_model(folder / "MODEL", rows, seed=0)
     save_reward_model(folder / "MODEL", folder / "runs" / "reward")
+    save_config(folder / "MODEL", folder / "Qwen2.5-7B-Instruct")
     for name, content in files(rows).items():
         write_rows(folder / name, content)
     shutil.copytree(ROOT / "examples", folder / "examples")
@@ -75,3 +77,26 @@ def save_reward_model(base: Path, folder: Path) -> None:
     torch.manual_seed(0)
     AutoModelForSequenceClassification.from_pretrained(base, num_labels=1).save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+
+
+QWEN = {
+    "vocab_size": 152064,
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32768,
+    "tie_word_embeddings": False,
+}
+"""The shape of Qwen2.5-7B (arXiv:2412.15115)."""
+
+
+def save_config(base: Path, folder: Path) -> None:
+    from transformers import AutoTokenizer, Qwen2Config
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    ids = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    config = Qwen2Config(**QWEN, **ids, architectures=["Qwen2ForCausalLM"], dtype="bfloat16")
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

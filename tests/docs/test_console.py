@@ -26,6 +26,9 @@ def test_commands_are_found_with_what_they_print(tmp_path):
     [
         ("loss 0.6931  lr 1e-06", "loss 0.7012 lr 2.5e-06"),
         ("saved  runs/dpo  (3 steps, 4 s)", "saved  runs/dpo  (3 steps, 61 s)"),
+        ("trained 8 steps in 0:04", "trained 8 steps in 1:12:09"),
+        ("time  about 58 s", "time  about 1 min 3 s"),
+        ("computed in float32, up to 1,024 rows", "computed in bfloat16, up to 96 rows"),
         ("key 0123456789abcdef", "key fedcba9876543210"),
         ("├────┤", "├──────────┤"),
     ],

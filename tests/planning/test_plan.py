@@ -8,11 +8,13 @@ import pytest
 
 from burnish.cli import main
 from burnish.errors import UserError
+from burnish.models.rehearsal import Effort, MicroBatch, Moment
 from burnish.pipeline.methods import METHODS
 from burnish.pipeline.settings import Setting
 from burnish.pipeline.stage import Stage
 from burnish.planning.devices import named_device
 from burnish.planning.fitting import LIMIT, usable_bytes
+from burnish.planning.memory import memory
 from burnish.planning.predict import predict, predict_stage
 from burnish.planning.sheets import SHEETS
 from burnish.planning.show import duration, one_line, size
@@ -101,6 +103,19 @@ def test_full_dpo_scores_in_advance_and_kto_keeps_a_copy(tiny_model_dir, pairs_f
     assert dpo.memory.parts.reference == 0
     assert kto.subject.reference == "frozen copy" and kto.seconds.reference == 0
     assert kto.memory.parts.reference == 4 * kto.subject.parameters
+
+
+def test_a_file_counts_where_it_is_converted_in_the_memory_that_is_planned(tiny_model_dir, chats_file):
+    """The tiny model is stored in float32."""
+    lora = {"use_peft": True, "max_steps": 1}
+    kept = predict(prepared("sft", tiny_model_dir, chats_file, **lora, dtype="float32")).subject
+    found = predict(prepared("sft", tiny_model_dir, chats_file, **lora, dtype="bfloat16")).subject
+    assert kept.file_bytes == 0
+    assert found.file_bytes == 4 * found.parameters
+    nothing = MicroBatch(Moment(), Moment(), Effort(), Effort())
+    on_cpu, on_gpu = (memory(found, nothing, 1, kind, 0) for kind in ("cpu", "cuda"))
+    assert on_cpu.when == "loading"
+    assert on_cpu.peak - found.file_bytes == found.weight_bytes < on_gpu.peak
 
 
 def test_more_tokens_take_more_and_checkpointing_takes_less(tiny_model_dir, chats_file):

@@ -92,7 +92,7 @@ def test_layers_of_several_kinds_are_taken_by_their_period():
 
 
 def test_weights_are_counted_by_nobody():
-    """A view of a frozen weight is no activation: a product makes its result, and a detached weight nothing."""
+    """A view of a frozen weight is no activation; a product is one."""
     weight, states, ledger = torch.ones(1000, 1000), torch.ones(10, 1000), Ledger()
     with ledger:
         kept = weight.detach().t()
