@@ -10,6 +10,10 @@
     ...
     ```
 
+    ```python                    a whole program, which is run
+    from burnish import DPOTrainer
+    ```
+
 A line of three dots stands for any lines, three dots within a line for anything. Numbers that another machine
 or another rounding would change (times, sizes, losses, hashes) count by their form: see `settled`.
 
@@ -48,14 +52,16 @@ def commands_in(document: Path) -> list[Command]:
 
 
 def _commands(lines: list[str], name: str) -> Iterator[Command]:
-    language = None
+    language, begun = None, 0
     console: list[tuple[int, str, list[str]]] = []
     for number, line in enumerate(lines, 1):
         fence = re.match(r"\s*```(\w*)", line)
         if fence and language is None:
-            language = fence.group(1)
+            language, begun = fence.group(1), number
         elif fence:
             yield from (Command(name, at, text, printed) for at, text, printed in console)
+            if language == "python":
+                yield Command(name, begun, _program(lines[begun : number - 1]), None)
             console, language = [], None
         elif language == "console" and line.startswith("$ "):
             console.append((number, line[2:], []))
@@ -66,6 +72,10 @@ def _commands(lines: list[str], name: str) -> Iterator[Command]:
             )
         elif language == "bash" and line.startswith(PROGRAMS):
             yield Command(name, number, _whole(lines[number - 1 :]), None)
+
+
+def _program(lines: list[str]) -> str:
+    return "\n".join(["python - <<'END'", *lines, "END"])
 
 
 def _whole(lines: list[str]) -> str:

@@ -12,12 +12,14 @@ def test_commands_are_found_with_what_they_print(tmp_path):
     document.write_text(
         "```bash\nmake demo\nburnish env   # versions\n```\n"
         "```console\n$ burnish plan a.yaml \\\n    --json\nfirst\nsecond\n$ burnish env\n```\n"
+        "```python\nimport burnish\n```\n"
     )
     found = [(c.line, c.text, c.printed) for c in commands_in(document)]
     assert found == [
         (3, "burnish env", None),
         (6, "burnish plan a.yaml \\\n    --json", ["first", "second"]),
         (10, "burnish env", []),
+        (12, "python - <<'END'\nimport burnish\nEND", None),
     ]
 
 

@@ -10,9 +10,6 @@ from tests.docs.console import DOCUMENTS, ROOT, agrees, commands_in, run
 from tests.docs.sandbox import furnish
 
 NOT_RUN = {
-    "burnish export SmolLM2-135M-Instruct --dtype bfloat16 --output smol": "a model of 270 MB; "
-    "tests/export runs it on tiny ones",
-    "burnish push runs/dpo me/tickets --dry-run": "a finished run in runs/dpo; tests/export runs it",
     "burnish push runs/dpo me/tickets": "the hub; tests/export runs it against one on this machine",
 }
 """Commands that no test can run here, and why."""
