@@ -17,6 +17,7 @@ from burnish.models.rehearsal import Effort
 from burnish.planning.devices import Device
 from burnish.planning.memory import Rehearsed
 from burnish.planning.optimizers import kept_by
+from burnish.planning.speed import time_of
 from burnish.planning.subject import Subject
 
 CLIPPING_BYTES = 12
@@ -38,11 +39,7 @@ class Seconds:
 
 
 def seconds_of(effort: Effort, device: Device) -> float:
-    products = effort.operations / device.operations_per_second
-    others = effort.moved / device.bytes_per_second
-    calls = effort.calls * device.call_seconds
-    # A GPU runs while Python launches what comes next; on a CPU the one waits for the other.
-    return products + others + calls if device.kind == "cpu" else max(products + others, calls)
+    return time_of(effort, device, device.kind == "cpu")
 
 
 def update_seconds(subject: Subject, device: Device) -> float:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from burnish.cli import main
 from burnish.errors import UserError
@@ -18,6 +19,7 @@ from burnish.planning.memory import memory
 from burnish.planning.predict import predict, predict_stage
 from burnish.planning.sheets import SHEETS
 from burnish.planning.show import duration, one_line, size
+from burnish.planning.speed import Speed, measured_speed, time_of
 
 
 def prepared(method, model, data, **options):
@@ -163,3 +165,22 @@ def test_words():
     parts = {"weights": 4_000_000_000, "reference": 0}
     value, reason = one_line({"peak_bytes": 5e9, "seconds": 70, "parts": parts})
     assert value == "5.00 GB at most, about 1 min" and reason == "weights 4.00 GB"
+
+
+def test_time_is_that_of_the_parts_times_what_a_whole_step_loses():
+    effort, speed = Effort(operations=1e9, moved=2e9, calls=1000), Speed(1e9, 1e9, 1e-3, slowdown=2.0)
+    assert time_of(effort, speed, on_cpu=True) == pytest.approx(2 * (1 + 2 + 1))
+    assert time_of(effort, speed, on_cpu=False) == pytest.approx(2 * (1 + 2))
+
+
+def test_this_machine_is_measured_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    monkeypatch.setattr("burnish.planning.speed.SPEED_SECONDS", 0.02)
+    measured_speed.cache_clear()
+    cpu = torch.device("cpu")
+    found = measured_speed(cpu, torch.float32, 256)
+    assert found.slowdown >= 1 and found.operations_per_second > 1e8
+    measured_speed.cache_clear()
+    monkeypatch.setattr("burnish.planning.speed._measure", None)
+    assert measured_speed(cpu, torch.float32, 256) == found
+    measured_speed.cache_clear()
