@@ -153,7 +153,7 @@ def alone(task: str, result: str) -> None:
     """Predict a stage, or train it and measure."""
     import time
 
-    from burnish.engine.memory import peak_bytes, reset_peak
+    from burnish.models.memory import peak_bytes, reset_peak
     from burnish.pipeline.methods import METHODS
     from burnish.pipeline.settings import Setting
     from burnish.pipeline.stage import Stage

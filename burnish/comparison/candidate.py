@@ -6,7 +6,6 @@ hash of its files, so that answers can be kept.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from burnish.evaluation.reward_model import default_device
 from burnish.export.stack import Stack, load_whole
 from burnish.models.hub import hub_within_reach
 from burnish.models.load import load_model
+from burnish.models.memory import give_back
 from burnish.models.precision import fast_bfloat16
 
 Models = Sequence[str | Path] | Mapping[str, str | Path]
@@ -58,9 +58,7 @@ class Candidate:
             yield model
         finally:
             del model
-            gc.collect()
-            if where.type == "cuda":
-                torch.cuda.empty_cache()
+            give_back()
 
     def load(self, dtype: str = "auto", device: torch.device | None = None) -> Any:
         """Adapters are merged. `auto` is the dtype of the files, or float32 where 16 bits are slow."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from burnish.engine.logs import MetricsFile
-from burnish.engine.memory import peak_bytes
 from burnish.engine.pace import Pace
 from burnish.engine.samples import Samples, check_samples, sample_prompts
 from burnish.engine.screen import Screen, screen_for
 from burnish.engine.watch import Watch
+from burnish.models.memory import peak_bytes
 
 if TYPE_CHECKING:
     from burnish.engine.trainer import Engine

@@ -17,8 +17,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from burnish.engine.memory import peak_bytes, reset_peak
 from burnish.engine.pace import Pace
+from burnish.models.memory import peak_bytes, reset_peak
 
 METRICS = "metrics.jsonl"
 

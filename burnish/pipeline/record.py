@@ -21,7 +21,7 @@ import torch
 from transformers import TrainerCallback
 
 from burnish import __version__
-from burnish.engine.memory import peak_bytes, reset_peak
+from burnish.models.memory import peak_bytes, reset_peak
 from burnish.pipeline.folders import RECORD, write_json
 from burnish.pipeline.hashes import hash_model
 from burnish.pipeline.lineage import SECRET, Inputs, all_options, plain

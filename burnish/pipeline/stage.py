@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -202,6 +201,8 @@ class PreparedStage:
 
         `watch` is a callback that is told of the trainer; `checkpoint` is gone on from.
         """
+        from burnish.models.memory import give_back
+
         started = time.perf_counter()
         trainer = self._trainer()
         if watch is not None:
@@ -215,7 +216,7 @@ class PreparedStage:
             metrics |= entry
         steps, seconds = trainer.state.global_step, time.perf_counter() - started
         del trainer
-        gc.collect()  # a trainer and its model refer to each other
+        give_back()
         return StageResult(self.name, self.method, self.output, steps, seconds, metrics)
 
     def _trainer(self) -> Any:

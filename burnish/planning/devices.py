@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from burnish.engine.memory import resident_bytes
 from burnish.engine.plan import free_memory
+from burnish.models.memory import resident_bytes
 from burnish.models.precision import fast_bfloat16
 from burnish.planning.sheets import sheet_of
 from burnish.planning.speed import measured_speed, nearest_width

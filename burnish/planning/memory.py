@@ -22,11 +22,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.engine.memory import resident_bytes
 from burnish.models.attention.plan import Plan
 from burnish.models.classification import trained_logits
 from burnish.models.divergence import divergence
 from burnish.models.forward import attach, inner_model
+from burnish.models.memory import resident_bytes
 from burnish.models.precision import compute_in
 from burnish.models.rehearsal import MicroBatch, Moment, rehearse, without_numbers
 from burnish.models.score import leaf_rewards, score

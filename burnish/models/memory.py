@@ -1,4 +1,4 @@
-"""The most memory that was taken at one time, since one began to look.
+"""The most memory that was taken at one time, since one began to look; and giving back what is not used.
 
     CPU            resident memory of this process: weights, activations, the interpreter and its imports
     CUDA, XPU ...  what torch's allocator handed out on the device, without the driver's own
@@ -10,7 +10,10 @@ cannot, or the system is another, the peak is the one since the process began, a
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -46,6 +49,19 @@ def reset_peak(device: torch.device | str) -> bool:
 def resident_bytes() -> int:
     """Memory of this process that is in RAM now; 0 where the system does not say."""
     return _status("VmRSS")
+
+
+def give_back() -> None:
+    """Free models that are no longer used, and give their memory back to the system.
+
+    glibc keeps what is freed, against the next request; after a model of 4 GB it keeps 3 GB.
+    """
+    gc.collect()  # a trainer and its model refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _status(name: str) -> int:

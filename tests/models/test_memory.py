@@ -1,11 +1,12 @@
 """The peak of memory rises with what is allocated, stays when it is freed, and can begin anew."""
 
+import platform
 import sys
 
 import pytest
 import torch
 
-from burnish.engine import memory
+from burnish.models import memory
 
 MEGABYTE = 2**20
 
@@ -35,6 +36,20 @@ def test_where_it_cannot_begin_anew_it_says_so_and_counts_from_the_start(monkeyp
 
 def test_resident_memory_is_at_most_its_peak():
     assert 0 < memory.resident_bytes() <= memory.peak_bytes("cpu") + 8 * MEGABYTE
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps less")
+def test_what_is_free_between_blocks_in_use_is_given_back():
+    allocate(24)  # and freed: from now on blocks of this size are on the heap
+    blocks, pins = [], []
+    for _ in range(200):
+        blocks.append(allocate(1))
+        pins.append(torch.ones(1000))
+    del blocks
+    kept = memory.resident_bytes()
+    memory.give_back()
+    assert kept - memory.resident_bytes() > 150 * MEGABYTE
+    assert len(pins) == 200
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
