@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from burnish.cli.quiet import quiet
 from burnish.cli.spelling import bytes_in_words
 from burnish.errors import UserError
 from burnish.export.export import Artefact, check_form, export_safetensors, merge
@@ -75,15 +75,6 @@ def say(line: str) -> None:
     """What goes on, where someone looks on."""
     if sys.stderr.isatty():
         print(f"{line} ...", file=sys.stderr)
-
-
-def quiet() -> None:
-    """Without the progress bars and warnings of loading and saving."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore")
 
 
 def report(artefact: Artefact, as_json: bool) -> int:

@@ -18,5 +18,6 @@ def quiet() -> None:
     datasets.disable_progress_bars()
     if "TRANSFORMERS_VERBOSITY" not in os.environ:
         logging.set_verbosity_error()
+        logging.disable_progress_bar()
         getLogger("bitsandbytes").setLevel(ERROR)  # it misses kernels of the hub when it is imported
     warnings.filterwarnings("ignore", category=FutureWarning)

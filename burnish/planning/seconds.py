@@ -3,6 +3,7 @@
     matrix products      operations / operations a second
     everything else      bytes read and written / bytes a second
     every call           a few microseconds of Python and of the launch
+    a whole step         longer than these by the slowdown that a small step on this machine has (`speed.py`)
     an update            per trained weight 28 bytes for AdamW, and 12 for the norm and the clipping
 
 A micro-batch is counted in its rehearsal; a run has so many of them as its tokens come to. Evaluation and the

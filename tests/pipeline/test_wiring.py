@@ -12,7 +12,7 @@ from tests.conftest import write_rows
 
 FAST = (
     "use_peft: true, max_steps: 3, per_device_train_batch_size: 4, logging_steps: 1, save_strategy: no, "
-    "report_to: none, learning_rate: 1e-2, lora_dropout: 0.0"
+    "report_to: none, learning_rate: 1e-2, lora_dropout: 0.0, bf16: false"
 )
 STAGES = """\
 - {name: sft, dataset: chats.jsonl}
