@@ -138,7 +138,7 @@ def load_model(
     """
     dtype = kwargs.pop("dtype", None)
     adapter = adapter_config(name)
-    base = name if adapter is None else adapter["base_model_name_or_path"]
+    base = base_of(name)
     if adapter is not None and adapter.get("task_type") not in (None, TASK_TYPES[task]):
         raise UserError(
             f"the adapter is of task {adapter['task_type']}, and {TASK_TYPES[task]} is needed",
@@ -209,6 +209,12 @@ def _check_kind(name: str, config: Any, task: Task, kwargs: dict[str, Any]) -> N
         where=name,
         fix="give a model that generates text from left to right, such as a Llama or Qwen model",
     )
+
+
+def base_of(name: str) -> str:
+    """The model itself: of an adapter's folder the base that it names."""
+    adapter = adapter_config(name)
+    return name if adapter is None else adapter["base_model_name_or_path"]
 
 
 def adapter_config(name: str) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ def make_twin(
     """The model that `load_model` would load, without its weights. Raises `UserError` where it would."""
     dtype = kwargs.pop("dtype", None)
     adapter = load.adapter_config(name)
-    base = name if adapter is None else adapter["base_model_name_or_path"]
+    base = load.base_of(name)
     config = load._config_of(base, kwargs)
     load._check_kind(base, config, task, kwargs)
     labels = kwargs.get("num_labels")
@@ -70,9 +70,7 @@ def make_twin(
 
 def checkpoint_dtype(name: str, **kwargs: Any) -> torch.dtype:
     """The dtype of the weights that lie in the model's folder; of an adapter's, those of its base."""
-    adapter = load.adapter_config(name)
-    base = name if adapter is None else adapter["base_model_name_or_path"]
-    return load.own_dtype(load._config_of(base, kwargs)) or torch.float32
+    return load.own_dtype(load._config_of(load.base_of(name), kwargs)) or torch.float32
 
 
 def as_dtype(asked: str | torch.dtype) -> torch.dtype:

@@ -10,7 +10,7 @@ from burnish.engine.plan import free_memory
 from burnish.models.memory import resident_bytes
 from burnish.models.precision import fast_bfloat16
 from burnish.planning.sheets import sheet_of
-from burnish.planning.speed import measured_speed, nearest_width
+from burnish.planning.speed import Speed, measured_speed, nearest_width
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,9 @@ class Device:
     name: str
     kind: str  # cpu or cuda
     memory_bytes: int  # that training can have
-    operations_per_second: float  # of matrix products, in the dtype that is computed in
-    bytes_per_second: float  # of elementwise operations
-    call_seconds: float  # of an operation that does nothing
+    speed: Speed
     fast_bfloat16: bool
     source: str  # where the numbers are from
-    slowdown: float = 1.0  # of a whole step against its operations one by one
     reserved_bytes: int = 0  # what the driver and the allocator take beside what is counted
 
 
@@ -49,9 +46,11 @@ def named_device(name: str) -> Device:
         name=sheet.title,
         kind="cuda",
         memory_bytes=int(sheet.memory * 1e9),
-        operations_per_second=sheet.bfloat16 * 1e12 * PRODUCT_SHARE,
-        bytes_per_second=sheet.bandwidth * 1e9 * BANDWIDTH_SHARE,
-        call_seconds=GPU_CALL_SECONDS,
+        speed=Speed(
+            operations_per_second=sheet.bfloat16 * 1e12 * PRODUCT_SHARE,
+            bytes_per_second=sheet.bandwidth * 1e9 * BANDWIDTH_SHARE,
+            call_seconds=GPU_CALL_SECONDS,
+        ),
         fast_bfloat16=True,
         source=f"{sheet.source}; products at {PRODUCT_SHARE:.0%} of {sheet.bfloat16:,.0f} TFLOP/s, "
         f"the rest at {BANDWIDTH_SHARE:.0%} of {sheet.bandwidth:,.0f} GB/s (assumed)",
@@ -67,13 +66,10 @@ def this_machine(device: torch.device, dtype: torch.dtype, width: int) -> Device
         name="this machine" if on_cpu else torch.cuda.get_device_name(device),
         kind=device.type,
         memory_bytes=free_memory(device) + (resident_bytes() if on_cpu else 0),
-        operations_per_second=speed.operations_per_second,
-        bytes_per_second=speed.bytes_per_second,
-        call_seconds=speed.call_seconds,
+        speed=speed,
         fast_bfloat16=fast_bfloat16(device),
         source=f"measured: products at {speed.operations_per_second / 1e9:,.0f} GFLOP/s in "
         f"{str(dtype).removeprefix('torch.')}, the rest at {speed.bytes_per_second / 1e9:.1f} GB/s, "
         f"a whole step at {1 / speed.slowdown:.0%} of both",
-        slowdown=speed.slowdown,
         reserved_bytes=0 if on_cpu else int(GPU_RESERVED),
     )

@@ -164,14 +164,14 @@ def memory(
     moment = micro_batch.fullest
     held = Parts(subject.weight_bytes, 0, 0, 0, subject.reference_bytes, base)
     copies = subject.copy_bytes
-    loss = HEAP_LOSS if kind == "cpu" else 0.0
+    heap_loss = HEAP_LOSS if kind == "cpu" else 0.0
     candidates = [
-        Memory("the first step", _in_micro_batch(held, moment, copies, (1 + loss) * first_share)),
+        Memory("the first step", _in_micro_batch(held, moment, copies, (1 + heap_loss) * first_share)),
         Memory("an update", _in_update(held, subject, state, keeps.step)),
         Memory("loading", _in_loading(held, subject, kind)),
     ]
     if steps > 1:
-        later = replace(_in_micro_batch(held, moment, copies, 1 + loss), optimizer=state)
+        later = replace(_in_micro_batch(held, moment, copies, 1 + heap_loss), optimizer=state)
         candidates.append(Memory("a micro-batch", later))
     return max(candidates, key=lambda candidate: candidate.peak)
 

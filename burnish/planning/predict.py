@@ -13,13 +13,13 @@ import torch
 from burnish.engine import assembly, rows
 from burnish.engine.plan import Budget, activation_bytes, token_budget
 from burnish.models.forward import inner_model
-from burnish.models.load import adapter_config, get_peft_config
+from burnish.models.load import base_of, get_peft_config
 from burnish.planning.devices import Device, named_device, this_machine
 from burnish.planning.fitting import Fitting, fitting
 from burnish.planning.lengths import MicroBatches, Steps
 from burnish.planning.memory import Memory, Rehearsed, base_bytes, memory, process_bytes, rehearsed
 from burnish.planning.seconds import Seconds, seconds
-from burnish.planning.subject import Subject, stored_dtype
+from burnish.planning.subject import Subject, weights_dtype
 
 logger = logging.getLogger("burnish")
 
@@ -91,8 +91,7 @@ class Origin:
     @property
     def base(self) -> str:
         """The model without the adapter that it may be a folder of."""
-        found = adapter_config(self.model)
-        return self.model if found is None else found["base_model_name_or_path"]
+        return base_of(self.model)
 
     @staticmethod
     def after(stage: Any, origins: Mapping[str, Origin]) -> Origin:
@@ -170,7 +169,7 @@ def _subject(stage: Any, origins: Mapping[str, Origin]) -> Subject:
 
 
 def computed_dtype(subject: Subject) -> torch.dtype:
-    return subject.computes_in or stored_dtype(subject.whole)
+    return subject.computes_in or weights_dtype(subject.whole)
 
 
 def width_of(subject: Subject) -> int:

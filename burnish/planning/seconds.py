@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from burnish.models.rehearsal import Effort
 from burnish.planning.devices import Device
 from burnish.planning.memory import Rehearsed
 from burnish.planning.optimizers import kept_by
@@ -39,14 +38,10 @@ class Seconds:
         return sum(asdict(self).values())
 
 
-def seconds_of(effort: Effort, device: Device) -> float:
-    return time_of(effort, device, device.kind == "cpu")
-
-
 def update_seconds(subject: Subject, device: Device) -> float:
     state = kept_by(subject.args.optim, device.kind).state
     moved = 12 + 2 * state + CLIPPING_BYTES  # weight read and written, gradient read; the state both
-    return subject.trained * moved / device.bytes_per_second
+    return subject.trained * moved / device.speed.bytes_per_second
 
 
 def seconds(
@@ -62,8 +57,9 @@ def seconds(
 ) -> Seconds:
     """Of `steps` over `tokens`. `rows_tokens`: of all rows once; `eval_tokens`: of all evaluations."""
     micro_batch = rehearsed.micro_batch(several)
-    per_token = seconds_of(micro_batch.effort, device) / rehearsed.tokens
-    forward = seconds_of(micro_batch.forward, device) / rehearsed.tokens
+    on_cpu = device.kind == "cpu"
+    per_token = time_of(micro_batch.effort, device.speed, on_cpu) / rehearsed.tokens
+    forward = time_of(micro_batch.forward, device.speed, on_cpu) / rehearsed.tokens
     in_advance = subject.reference == "precomputed" or getattr(
         subject.args, "precompute_ref_log_probs", False
     )

@@ -46,10 +46,10 @@ VOCABULARY = 16384
 
 @dataclass(frozen=True)
 class Speed:
-    operations_per_second: float
-    bytes_per_second: float
-    call_seconds: float
-    slowdown: float
+    operations_per_second: float  # of matrix products, in the dtype that is computed in
+    bytes_per_second: float  # of elementwise operations
+    call_seconds: float  # of an operation that does nothing
+    slowdown: float = 1.0  # of a whole step against its operations one by one
 
 
 def nearest_width(width: int) -> int:
@@ -96,11 +96,11 @@ def _measure(device: torch.device, dtype: torch.dtype, width: int) -> Speed:
     moved = _fastest(lambda: one * other, device)
     small = torch.ones(1, device=device)
     calls = _fastest(lambda: [small + small for _ in range(200)], device) / 200
-    parts = Speed(2 * states.numel() * 3 * width / product, 3 * one.nbytes / moved, calls, 1.0)
+    parts = Speed(2 * states.numel() * 3 * width / product, 3 * one.nbytes / moved, calls)
     return replace(parts, slowdown=max(1.0, _slowdown(parts, device, dtype, width)))
 
 
-def time_of(effort: Effort, speed: Speed | Any, on_cpu: bool) -> float:
+def time_of(effort: Effort, speed: Speed, on_cpu: bool) -> float:
     """Seconds of what is done, at the speed of its parts and of a whole step."""
     products = effort.operations / speed.operations_per_second
     others = effort.moved / speed.bytes_per_second

@@ -140,7 +140,7 @@ class Subject:
     def file_bytes(self) -> int:
         """What is read of a checkpoint to be converted; one that is kept as it is lies in memory once."""
         dtype = checkpoint_dtype(self.model, **init_kwargs(self.args))
-        return 0 if dtype == stored_dtype(self.whole) else self.parameters * dtype.itemsize
+        return 0 if dtype == weights_dtype(self.whole) else self.parameters * dtype.itemsize
 
     @cached_property
     def copy_bytes(self) -> int:
@@ -163,7 +163,7 @@ class Subject:
         return self.weight_bytes if not copies else copies + sum(t.nbytes for t in tables.values())
 
 
-def stored_dtype(model: nn.Module) -> torch.dtype:
+def weights_dtype(model: nn.Module) -> torch.dtype:
     """The dtype of a model's weights, those of an adapter left aside."""
     return next(p.dtype for p in inner_model(model).parameters() if p.is_floating_point())
 
