@@ -8,22 +8,21 @@ The loss of a step is one sum over all its micro-batches and ranks divided by on
 gradient does not depend on how the step was cut. Everything else (callbacks, schedules, trackers,
 checkpoints, hub, FSDP and DeepSpeed through Accelerate) is the base's.
 
-A method is a subclass that says how to read a row, what the loss is a mean over, and its objective.
+A method is a subclass that says how to read a row, what the loss is a mean over, and its objective
+(`method.py`).
 """
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
 from burnish.data.example import TokenizedExample
@@ -33,26 +32,20 @@ from burnish.data.preparation.report import PreparationReport
 from burnish.data.preparation.stream import PreparedStream
 from burnish.engine import assembly, rows
 from burnish.engine.compat import check_arguments
-from burnish.engine.config import EngineConfig
 from burnish.engine.display import follow
 from burnish.engine.meter import Meter
+from burnish.engine.method import Method
 from burnish.engine.plan import Plan, make_plan
 from burnish.engine.step import Step, without_repeats
 from burnish.engine.survey import read_running, surveyed, surveyed_rows, write_running
 from burnish.errors import UserError
-from burnish.losses.output import LossOutput
 from burnish.models.forward import inner_model
-from burnish.models.load import Task
 from burnish.models.precision import compute_in, forget_copies
 from burnish.progress import own_bars
 
 
-class Engine(Trainer):
+class Engine(Method):
     """Base of all trainers. See `burnish.methods` for the ones to use."""
-
-    config_class: ClassVar[type[EngineConfig]] = EngineConfig
-    task: ClassVar[Task] = "causal"
-    read_row: ClassVar[Any]  # a dataset row (a mapping) -> Example or TokenizedExample
 
     def __init__(
         self,
@@ -107,59 +100,6 @@ class Engine(Trainer):
         self.last_step = Step()
         self.screen, self.watch = follow(self)
         self.setup(**method)
-
-    # What a method says
-
-    def setup(self, *args: Any, **method: Any) -> None:
-        """Take the method's own arguments."""
-
-    def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
-        """The loss and metrics of a forest, as sums and counts."""
-        raise NotImplementedError
-
-    def counts(self, example: TokenizedExample) -> tuple[int, ...]:
-        """What an example adds to the number of things that each term of the loss is a mean over."""
-        return (1,)
-
-    def survey(self, model: nn.Module, examples: list[TokenizedExample]) -> list[TokenizedExample]:
-        """The examples of a step with the columns that depend on all of them, as a KL does (`survey.py`).
-
-        Runs before the gradient pass and without gradient. An evaluation set is surveyed as one step.
-        """
-        return examples
-
-    def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
-        """What `compute_metrics` gets of a forest: predictions and labels, a row per example."""
-        raise UserError(
-            f"{type(self).__name__} has no predictions", where="compute_metrics", fix="leave it out"
-        )
-
-    @classmethod
-    def preparation(cls, args: EngineConfig) -> dict[str, Any]:
-        """Options of the data preparation that differ from the shared ones."""
-        return {}
-
-    @classmethod
-    def reads(cls, args: EngineConfig) -> Any:
-        """What reads a row, where it depends on the options."""
-        return cls.read_row
-
-    def completed(self, dataset: Any) -> Any:
-        """Prepared rows with the columns that only the model can add."""
-        return dataset
-
-    def bind(self, loss: Callable) -> Callable:
-        """A loss with its keyword arguments filled from the config by name."""
-        options = [n for n, p in inspect.signature(loss).parameters.items() if p.default is not p.empty]
-        return partial(
-            loss, **{name: getattr(self.args, name) for name in options if hasattr(self.args, name)}
-        )
-
-    def also(
-        self, model: Any, name: str = "ref_model", options: str = "model_init_kwargs"
-    ) -> nn.Module | None:
-        """A second model (see `second_model`), by name or loaded, ready for forests on the same device."""
-        return None if model is None else assembly.second_model(model, self, name, options)
 
     # Data
 
@@ -320,7 +260,7 @@ class Engine(Trainer):
     ) -> EvalLoopOutput:
         self.get_ready()
         self._eval_meter = Meter()
-        if type(self).survey is not Engine.survey:
+        if type(self).survey is not Method.survey:
             dataloader = self.get_test_dataloader(surveyed_rows(self, dataloader.dataset))
         output = super().evaluation_loop(
             dataloader, description, *rest, metric_key_prefix=metric_key_prefix, **kwargs
