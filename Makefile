@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 REQUIREMENTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench
+.PHONY: help demo test check format wheel bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -28,6 +28,9 @@ format: $(VENV)/.installed  ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+wheel:  ## build the wheel, install it alone in a fresh environment, and run every verb there
+	.ci/bare $(PYTHON)
+
 bench: $(VENV)/.installed  ## coverage of architectures, speed against TRL, share of the machine's limit
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.vs_trl dpo
@@ -41,5 +44,5 @@ $(VENV)/.installed: $(REQUIREMENTS)
 	@echo "Installing into $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch
-	@$(PIP) -e ".[dev,demo,bench,quantization]"
+	@$(PIP) -e ".[dev,gguf,bench,quantization]"
 	@touch $@

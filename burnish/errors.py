@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class UserError(ValueError):
@@ -37,3 +38,13 @@ def shorten(value: object, limit: int = 80) -> str:
     """The `repr` of a value, cut to `limit` characters, for messages."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def require_package(module: str, extra: str, need: str, *, where: str = "") -> None:
+    """Refuse what takes a package that is not installed; `extra` is what brings it."""
+    if find_spec(module) is None:
+        raise UserError(
+            f"{need} needs the package {module}, which is not installed",
+            where=where,
+            fix=f'pip install "burnish[{extra}]"',
+        )

