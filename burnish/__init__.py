@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from burnish.trl.names import exports, missing
+
 if TYPE_CHECKING:
     from burnish.errors import UserError as UserError
     from burnish.evaluation.reward_model import RewardModel as RewardModel
@@ -35,6 +37,28 @@ if TYPE_CHECKING:
     from burnish.models.load import get_peft_config as get_peft_config
     from burnish.models.load import get_quantization_config as get_quantization_config
     from burnish.pipeline.script import ScriptArguments as ScriptArguments
+    from burnish.trl.callbacks import BEMACallback as BEMACallback
+    from burnish.trl.callbacks import LogCompletionsCallback as LogCompletionsCallback
+    from burnish.trl.callbacks import RichProgressCallback as RichProgressCallback
+    from burnish.trl.mixture import DatasetConfig as DatasetConfig
+    from burnish.trl.mixture import DatasetMixtureConfig as DatasetMixtureConfig
+    from burnish.trl.mixture import get_dataset as get_dataset
+    from burnish.trl.models import create_reference_model as create_reference_model
+    from burnish.trl.models import init_zero_verbose as init_zero_verbose
+    from burnish.trl.parser import TrlParser as TrlParser
+    from burnish.trl.rows import extract_prompt as extract_prompt
+    from burnish.trl.rows import is_conversational as is_conversational
+    from burnish.trl.rows import is_conversational_from_value as is_conversational_from_value
+    from burnish.trl.rows import maybe_convert_to_chatml as maybe_convert_to_chatml
+    from burnish.trl.rows import maybe_extract_prompt as maybe_extract_prompt
+    from burnish.trl.rows import maybe_unpair_preference_dataset as maybe_unpair_preference_dataset
+    from burnish.trl.rows import pack_dataset as pack_dataset
+    from burnish.trl.rows import unpair_preference_dataset as unpair_preference_dataset
+    from burnish.trl.templates import apply_chat_template as apply_chat_template
+    from burnish.trl.templates import clone_chat_template as clone_chat_template
+    from burnish.trl.templates import get_training_chat_template as get_training_chat_template
+    from burnish.trl.templates import maybe_apply_chat_template as maybe_apply_chat_template
+    from burnish.trl.templates import supports_tool_calling as supports_tool_calling
 
 __version__ = "0.1.0"
 
@@ -65,6 +89,7 @@ EXPORTS = {
     "UserError": "burnish.errors",
     "get_peft_config": "burnish.models.load",
     "get_quantization_config": "burnish.models.load",
+    **exports(),
 }
 """Public name: the module that has it."""
 
@@ -73,7 +98,7 @@ __all__ = [*EXPORTS, "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name not in EXPORTS:
-        raise AttributeError(f"module 'burnish' has no attribute '{name}'")
+        raise missing("burnish", name, EXPORTS)
     value = getattr(importlib.import_module(EXPORTS[name]), name)
     globals()[name] = value
     return value

@@ -50,6 +50,7 @@ MAY_IMPORT = {
         "methods",
         "pipeline",
     },
+    "trl": {"data", "models", "engine", "pipeline", "trl"},
     "cli": {
         "pages",
         "data",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from burnish.data.example import Example, Message, Text
+from burnish.data.example import Example, Message, Text, TokenizedExample
 from burnish.data.sources.rows import RowReader
 from burnish.data.sources.source import load_rows
 from burnish.engine.config import EngineConfig
@@ -36,10 +36,11 @@ MOST_PROMPTS = 64
 
 
 class Samples(TrainerCallback):
-    """Asks the prompts at the start, every `sample_steps`, and at the end."""
+    """Asks the prompts at the start, every `steps` (unset: at evaluations), and at the end."""
 
     def __init__(self, engine: Engine, prompts: list[Text], screen: Screen, pace: Pace) -> None:
         self.engine, self.prompts, self.screen, self.pace = engine, prompts, screen, pace
+        self.steps, self.max_new_tokens = engine.args.sample_steps, engine.args.sample_max_new_tokens
         self.lines = Lines(Path(engine.args.output_dir) / SAMPLES)
         self._last = -1
 
@@ -51,13 +52,13 @@ class Samples(TrainerCallback):
             self._ask(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        if args.sample_steps is None and args.eval_strategy != "no":
+        if self.steps is None and args.eval_strategy != "no":
             return
-        if state.global_step % (args.sample_steps or max(1, state.max_steps // 10)) == 0:
+        if state.global_step % (self.steps or max(1, state.max_steps // 10)) == 0:
             self._ask(state)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        if self.engine.is_in_train and args.sample_steps is None:
+        if self.engine.is_in_train and self.steps is None:
             self._ask(state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
@@ -73,7 +74,7 @@ class Samples(TrainerCallback):
                 self.engine.model,
                 self.engine.processing_class,
                 self.prompts,
-                max_new_tokens=args.sample_max_new_tokens,
+                max_new_tokens=self.max_new_tokens,
                 progress=lambda done, total: self.screen.aside("answering", done, total),
             )
         self.screen.aside_done()
@@ -131,6 +132,21 @@ def sample_prompts(engine: Engine) -> list[Text]:
     if any(isinstance(prompt, str) for prompt in found) and trains_chats(engine):
         found = [[{"role": "user", "content": p}] if isinstance(p, str) else p for p in found]
     return found
+
+
+def prompts_of_rows(engine: Engine, most: int) -> list[Text]:
+    """The prompts of the first rows of the evaluation, as they are trained. Raises `UserError`."""
+    rows = engine.eval_dataset
+    rows = next(iter(rows.values())) if isinstance(rows, dict) else rows
+    examples = [TokenizedExample.from_row(rows[index]) for index in range(min(most, len(rows)))]
+    if not all(example.prompt for example in examples):
+        raise UserError(
+            "these rows have no prompt: nothing tells a question from its answer",
+            where="eval_dataset",
+            fix="give prompts and completions, or prompts of their own in the config's sample_prompts",
+        )
+    tokenizer: Any = engine.processing_class
+    return [tokenizer.decode(example.prompt) for example in examples]
 
 
 def _of_file(name: str) -> list[Any]:

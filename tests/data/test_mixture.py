@@ -41,7 +41,7 @@ def put_together(sources, read_row=LANGUAGE, **options):
         ("a.jsonl:0.5", Entry("a.jsonl", weight=0.5)),
         ("a.jsonl#500:2", Entry("a.jsonl#500", weight=2)),
         ("owner/rows", Entry("owner/rows")),
-        ({"path": "a", "fraction": 0.25, "split": None}, Entry("a", weight=0.25)),
+        ({"path": "a", "fraction": 0.25, "split": None}, Entry("a", fraction=0.25)),
         (
             {"path": "a", "name": "en", "columns": "prompt=q", "weight": "3"},
             Entry("a", "en", columns={"prompt": "q"}, weight=3),

@@ -61,7 +61,7 @@ def test_several_names_with_weights_and_a_sample(folder):
 def test_sources_in_a_file(folder):
     stage = prepared(
         "sft",
-        file="datasets:\n- path: chats.jsonl\n- path: asked.jsonl\n  fraction: 0.5\n"
+        file="datasets:\n- path: chats.jsonl\n- path: asked.jsonl\n  weight: 0.5\n"
         "  columns: {prompt: q, completion: a}\ntest_split_size: 0.25\n",
     )
     assert [source.origins.name for source in stage.train_dataset] == ["chats.jsonl", "asked.jsonl"]

@@ -7,6 +7,9 @@ seed, 2 is all of them twice.
     a.jsonl  b.jsonl:0.5           names, with weights
     - {path: a.jsonl}              entries of a config
     - {path: b.jsonl, weight: 0.5, columns: {prompt: question}}
+
+A fraction (TRL's) is a source's share of the mixture, in place of a weight. The mixture is then as large as
+it can be without repeating a row, and takes the first rows of each source.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Entry:
     data_files: DataFiles | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     weight: float = 1.0
+    fraction: float | None = None
 
     @staticmethod
     def of(given: str | Mapping[str, Any]) -> Entry:
@@ -48,16 +52,20 @@ class Entry:
                 fix="write {path: rows.jsonl}",
             )
         values = dict(given)
-        if "fraction" in values:  # as TRL calls it
-            values.setdefault("weight", values.pop("fraction"))
         names = [each.name for each in fields(Entry)]
         unknown = next((key for key in values if key not in names), None)
         if unknown is not None:
             raise UserError(
                 f"a dataset has no key '{unknown}'.{nearest(str(unknown), names)}",
-                fix=f"the keys are {', '.join(names)} (or fraction for weight)",
+                fix=f"the keys are {', '.join(names)}",
             )
         values = {key: value for key, value in values.items() if value is not None}
+        if "weight" in values and "fraction" in values:
+            raise UserError(
+                "both weight and fraction are given",
+                where=str(values["path"]),
+                fix="give one: how many times its rows are in an epoch, or its share of the mixture",
+            )
         return Entry(**{**values, "columns": parse_columns(values.get("columns")), "weight": _weight(values)})
 
     @staticmethod
@@ -97,7 +105,12 @@ def load_mixture(
             seed=seed,
         )
         sources.append(weighted(source, entry.weight, seed))
-    return sources
+    fractions = [entry.fraction for entry in entries]
+    if all(each is None for each in fractions):
+        return sources
+    counts = counts_of_fractions([len(source) for source in sources], fractions)
+    pairs = zip(sources, fractions, counts, strict=True)
+    return [_first(source, fraction, count) for source, fraction, count in pairs if count]
 
 
 def load_streams(
@@ -106,9 +119,9 @@ def load_streams(
     """The same as streams, to be read one after the other. Raises `UserError`: streams have no weights."""
     streams = []
     for entry in entries:
-        if entry.weight != 1:
+        if entry.weight != 1 or entry.fraction is not None:
             raise UserError(
-                f"{entry.path} has a weight, and how many rows a stream has is not known",
+                f"{entry.path} has a weight or a fraction, and how many rows a stream has is not known",
                 where="dataset_streaming",
                 fix="leave out dataset_streaming, or mix them with datasets.interleave_datasets in Python",
             )
@@ -131,6 +144,30 @@ def weighted(source: Source, weight: float, seed: int) -> Source:
     count = max(1, round(weight * len(source)))
     note = f"weight {weight:g}: {count:,} of {len(source):,} rows, drawn by seed {seed}"
     return replace(source.sample(count, seed), notes=(*source.notes, note))
+
+
+def counts_of_fractions(lengths: Sequence[int], fractions: Sequence[Any]) -> list[int]:
+    """How many rows of each dataset make the largest mixture of these shares that repeats no row.
+
+    Fractions count relative to their sum. Raises `UserError` where one is missing or negative, or all are 0.
+    """
+    for each in fractions:
+        if not isinstance(each, int | float) or not 0 <= each < float("inf"):
+            raise UserError(
+                f"found {shorten(each)} among the fractions of the datasets",
+                where="fraction",
+                fix="give every dataset its share, a number from 0 on, or none of them",
+            )
+    if not sum(fractions):
+        raise UserError("all fractions are 0", where="fraction", fix="give a share above 0")
+    shares = [each / sum(fractions) for each in fractions]
+    rows = min(length / share for length, share in zip(lengths, shares, strict=True) if share)
+    return [min(length, round(rows * share)) for length, share in zip(lengths, shares, strict=True)]
+
+
+def _first(source: Source, fraction: Any, count: int) -> Source:
+    note = f"fraction {fraction:g}: the first {count:,} of {len(source):,} rows"
+    return replace(source.select(range(count)), notes=(*source.notes, note))
 
 
 def mixed(prepared: Sequence[Dataset], sources: Sequence[Source], seed: int) -> Dataset:
