@@ -11,6 +11,11 @@ import difflib
 from collections.abc import Iterable
 from importlib.util import find_spec
 
+from burnish.secrets import hidden
+
+LONGEST_SECRET = 1000
+"""Characters of a text, beyond those shown, in which a secret that begins in these is looked for."""
+
 
 class UserError(ValueError):
     """The input is at fault. `where` (file, row, column, key) comes first in the message, `fix` last.
@@ -35,8 +40,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """The `repr` of a value, cut to `limit` characters, for messages."""
-    text = repr(value)
+    """The `repr` of a value without secrets, cut to `limit` characters, for messages."""
+    text = hidden(repr(value)[: limit + LONGEST_SECRET])
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

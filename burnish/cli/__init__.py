@@ -14,6 +14,7 @@ from burnish.cli import verbs_compare, verbs_config, verbs_export
 from burnish.cli.spelling import flag as _flag
 from burnish.errors import UserError
 from burnish.pipeline.methods import METHODS
+from burnish.secrets import hidden
 
 app = typer.Typer(
     name="burnish",
@@ -267,7 +268,7 @@ def main(words: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print(hidden(traceback.format_exc()), file=sys.stderr)
         return complain(error)
 
 
@@ -283,11 +284,11 @@ def wait_without_spinning() -> None:
 def complain(error: Exception) -> int:
     """Print an error for people, and return its exit code."""
     if isinstance(error, UserError):
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {hidden(str(error))}", file=sys.stderr)
         return 2
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a wrong command line, from typer
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        print(f"error: {hidden(error.format_message())}", file=sys.stderr)
         return int(error.exit_code)
-    print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+    print(f"error: {type(error).__name__}: {hidden(str(error))}", file=sys.stderr)
     print("  run again with --debug for the traceback", file=sys.stderr)
     return 1

@@ -13,6 +13,7 @@ from burnish.errors import UserError, shorten
 from burnish.pipeline.fields import Field
 from burnish.pipeline.settings import Setting, unknown_key
 from burnish.pipeline.values import is_flag, is_list
+from burnish.secrets import learn
 
 
 def read_flags(words: list[str], fields: Mapping[str, Field], help_command: str) -> dict[str, Setting]:
@@ -20,6 +21,7 @@ def read_flags(words: list[str], fields: Mapping[str, Field], help_command: str)
     settings: dict[str, Setting] = {}
     for flag, values in grouped(words):
         name = flag.lstrip("-").replace("-", "_")
+        learn(name, values)
         positive = name.removeprefix("no_")
         if name not in fields and positive in fields and is_flag(fields[positive].annotation):
             if values:

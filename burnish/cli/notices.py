@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from burnish.pipeline.chosen import Notice
+from burnish.secrets import hidden
 
 
 def show_notices(notices: Iterable[Notice], stage: str = "") -> None:
@@ -14,4 +15,4 @@ def show_notices(notices: Iterable[Notice], stage: str = "") -> None:
     if int(os.environ.get("RANK", 0)) == 0:
         for notice in notices:
             place = f"stage {stage}: " if stage and not notice.where else ""
-            print(f"warning: {place}{notice}", file=sys.stderr)
+            print(hidden(f"warning: {place}{notice}"), file=sys.stderr)

@@ -19,6 +19,7 @@ from burnish.cli.quiet import quiet
 from burnish.pipeline.overlay import read_layers, text_of
 from burnish.pipeline.run import TOP_KEYS, Pipeline, read_pipeline
 from burnish.pipeline.settings import apply_environment
+from burnish.secrets import hidden
 from burnish.terminal import open_console
 
 COLUMNS = {
@@ -92,7 +93,7 @@ def _worked(pipeline: Pipeline, jobs: list, request: Request, text: str) -> list
             say(f"{decision.what}: {decision.choice} ({decision.why})")
 
     def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(hidden(line), markup=False, soft_wrap=True)
 
     results = run_jobs(jobs, board, request.command, TOOLS, announce, say)
     if pipeline.comparing is not None:
@@ -130,7 +131,7 @@ def show_jobs(jobs: list, console: Console) -> None:
         lines = [(job.action, job.why)]
         lines += [(decision.what, f"{decision.choice}; {decision.why}") for decision in stage.decisions]
         for what, text in lines:
-            console.print(f"  {what:<10} {text}", markup=False, soft_wrap=True)
+            console.print(hidden(f"  {what:<10} {text}"), markup=False, soft_wrap=True)
 
 
 def written_report(pipeline: Pipeline) -> str:
@@ -140,7 +141,7 @@ def written_report(pipeline: Pipeline) -> str:
     try:
         return str(write_report(pipeline.output))
     except Exception as error:  # everything is trained and saved by now
-        print(f"no report was written: {type(error).__name__}: {error}", file=sys.stderr)
+        print(hidden(f"no report was written: {type(error).__name__}: {error}"), file=sys.stderr)
         return ""
 
 

@@ -16,6 +16,7 @@ from burnish.engine.compat import TrlOptions, apply_compat, no_effect, refused
 from burnish.engine.trackers import check_trackers
 from burnish.errors import UserError, nearest
 from burnish.options import described
+from burnish.secrets import learn, without_secrets
 
 
 @dataclass
@@ -93,6 +94,7 @@ class EngineConfig(TrlOptions, TrainingArguments):
     sample_max_new_tokens: int = described(64, "Most tokens of such an answer.")
 
     def __post_init__(self) -> None:
+        learn("", vars(self))
         self.compat_notes = apply_compat(self)
         self._check_choices()
         self._check_sizes()
@@ -112,6 +114,10 @@ class EngineConfig(TrlOptions, TrainingArguments):
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False
         self._refuse_what_would_be_ignored()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As files and experiment trackers get it: without secrets."""
+        return without_secrets(super().to_dict())
 
     def head_kwargs(self) -> dict[str, Any]:
         """Arguments of `from_pretrained` that say what head the method needs."""

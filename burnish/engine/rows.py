@@ -21,6 +21,7 @@ from burnish.data.sources.rows import RowStream, Source, parse_columns
 from burnish.data.sources.source import load_rows, load_stream
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError
+from burnish.secrets import hidden, in_texts
 
 logger = logging.getLogger("burnish")
 
@@ -121,9 +122,8 @@ def first_example(dataset: Dataset | PreparedStream) -> TokenizedExample:
 
 def write_reports(reports: Mapping[str, Sequence[PreparationReport]], output_dir: str) -> None:
     """What became of every row, beside the model: `preparation.json`, a list of sources for each split."""
-    text = json.dumps(
-        {split: [report.to_dict() for report in found] for split, found in reports.items()}, indent=2
-    )
+    content = {split: [report.to_dict() for report in found] for split, found in reports.items()}
+    text = json.dumps(in_texts(hidden, content), indent=2)
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     (Path(output_dir) / "preparation.json").write_text(text + "\n", encoding="utf-8")
 

@@ -16,8 +16,8 @@ from jinja2 import Environment, StrictUndefined
 
 from burnish import __version__
 from burnish.export.facts import Facts, data_of, facts_of, is_hub_name, loss_papers, method_words
-from burnish.export.secrets import hidden, is_secret, without_secrets
 from burnish.pages.markdown import code, lines_of, linked
+from burnish.secrets import hidden, is_secret, without_secrets
 
 CARD = "README.md"
 MARK = "burnish"
@@ -40,7 +40,13 @@ def card(facts: Facts) -> str:
     template = environment.from_string((Path(__file__).parent / "card.md").read_text(encoding="utf-8"))
     front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True)
     body = template.render(sections(facts))
-    return f"---\n{front}---\n\n{hidden(body).strip()}\n"
+    return f"---\n{front}---\n\n{without_home(hidden(body)).strip()}\n"
+
+
+def without_home(text: str) -> str:
+    """A text with the home folder of whoever trained as `~`."""
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
 
 
 def is_ours(path: Path) -> bool:

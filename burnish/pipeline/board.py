@@ -10,6 +10,7 @@ from typing import Any
 from burnish.pipeline.folders import write_json
 from burnish.pipeline.jobs import Job, Tools, work
 from burnish.pipeline.stage import StageResult
+from burnish.secrets import hidden, in_texts
 
 FILE = "pipeline.json"
 FORMAT = 1
@@ -56,7 +57,7 @@ class Board:
         self.content |= news
         if self._writes:
             self.output.mkdir(parents=True, exist_ok=True)
-            write_json(self.output / FILE, self.content)
+            write_json(self.output / FILE, in_texts(hidden, self.content))
 
 
 def _read(file: Path) -> dict[str, Any]:

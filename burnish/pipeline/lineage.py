@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.errors import shorten
 from burnish.pipeline import hashes
 from burnish.pipeline.wiring import MODEL_OPTIONS
+from burnish.secrets import is_secret, without_secrets
 
 if TYPE_CHECKING:
     from burnish.pipeline.stage import PreparedStage
@@ -41,8 +42,6 @@ and the template stand for. Steps are exact however they are cut, so the token b
 
 MATTERS_WITH_BEST = ("save_strategy", "save_steps", "eval_strategy", "eval_steps", "eval_delay")
 """Options that say which checkpoint is the best one, where it is kept (`load_best_model_at_end`)."""
-
-SECRET = ("hub_token",)
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,8 @@ def all_options(prepared: PreparedStage) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in (prepared.script, prepared.model, prepared.config):
         for field in dataclasses.fields(part):
-            if field.init and field.name not in SECRET:
-                found[field.name] = plain(getattr(part, field.name))
+            if field.init and not is_secret(field.name):
+                found[field.name] = without_secrets(plain(getattr(part, field.name)))
     return found
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from burnish.errors import UserError, nearest
 from burnish.pipeline.settings import Document, Loader, mapping, read_document
+from burnish.pipeline.yaml_secrets import learn_secrets, text_without_secrets
 
 MAPPING = "tag:yaml.org,2002:map"
 JOINED = ("env", "defaults", "compare")
@@ -37,14 +38,18 @@ def read_layers(path: str, assignments: Sequence[str] = (), keys: Sequence[str] 
 
 
 def text_of(document: Document, assignments: Sequence[str] = ()) -> str:
-    """The file as it was written, comments too; where others were joined to it, what came of all of them."""
+    """The file as it was written, comments too; where others were joined to it, what came of all of them.
+
+    Without secrets.
+    """
     text = Path(document.path).read_text(encoding="utf-8")
     as_it_is = not assignments and all(
         place.rpartition(":")[0] == document.path for place in document.places.values()
     )
     if as_it_is and "extends" not in (yaml.safe_load(text) or {}):
-        return text
-    return yaml.serialize(_node_of(document), Dumper=yaml.SafeDumper, allow_unicode=True)
+        return text_without_secrets(text)
+    whole = yaml.serialize(_node_of(document), Dumper=yaml.SafeDumper, allow_unicode=True)
+    return text_without_secrets(whole)
 
 
 def _node_of(document: Document) -> yaml.MappingNode:
@@ -148,6 +153,7 @@ def _assigned(assignment: str, node: yaml.MappingNode, keys: Sequence[str]) -> y
             fix="write stage.key=value, defaults.key=value, or key=value for a key at the top of the file",
         )
     value = _value(flag, text)
+    learn_secrets(_pair(flag, parts[-1], value))
     if len(parts) == 1:
         settable = [key for key in keys if key not in ("stages", *JOINED, "extends")]
         if path not in settable:

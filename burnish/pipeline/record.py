@@ -24,8 +24,9 @@ from burnish import __version__
 from burnish.models.memory import peak_bytes, reset_peak
 from burnish.pipeline.folders import RECORD, write_json
 from burnish.pipeline.hashes import hash_model
-from burnish.pipeline.lineage import SECRET, Inputs, all_options, plain
+from burnish.pipeline.lineage import Inputs, all_options, plain
 from burnish.pipeline.stage import PreparedStage, StageResult
+from burnish.secrets import hidden, in_texts, is_secret, without_secrets
 
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors")
@@ -96,7 +97,11 @@ class RunRecord:
             "inputs": inputs.record(None),
             "key": inputs.key,
             "config": all_options(prepared),
-            "given": {key: plain(value) for key, value in prepared.given.items() if key not in SECRET},
+            "given": {
+                key: without_secrets(plain(value))
+                for key, value in prepared.given.items()
+                if not is_secret(key)
+            },
             "defaults": defaults_of(prepared),
             "decisions": [dataclasses.asdict(decision) for decision in prepared.decisions],
             "warnings": [dataclasses.asdict(notice) for notice in prepared.notices],
@@ -119,7 +124,7 @@ class RunRecord:
         self.content |= news
         if self._writes:
             self.prepared.output.mkdir(parents=True, exist_ok=True)
-            write_json(self.prepared.output / RECORD, self.content)
+            write_json(self.prepared.output / RECORD, in_texts(hidden, self.content))
 
     def finish(self, result: StageResult) -> None:
         """What came out, and the hash of the model that was saved."""
@@ -166,7 +171,7 @@ def defaults_of(prepared: PreparedStage) -> dict[str, Any]:
     found = {}
     for part in (prepared.script, prepared.model, prepared.config):
         for option in dataclasses.fields(part):
-            if option.name in prepared.given and option.name not in SECRET:
+            if option.name in prepared.given and not is_secret(option.name):
                 made = option.default_factory
                 default = option.default if made is dataclasses.MISSING else made()
                 found[option.name] = None if default is dataclasses.MISSING else plain(default)

@@ -15,6 +15,7 @@ from burnish.errors import UserError, nearest, shorten
 from burnish.pipeline.fields import Field
 from burnish.pipeline.needs import NEEDS, RIVALS, Need
 from burnish.pipeline.values import WORDS, NotThat, convert
+from burnish.pipeline.yaml_secrets import learn_secrets
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def parse_document(text: str, path: str) -> Document:
         raise syntax_error(path, error) from None
     if node is None:
         return Document(path, loader, {}, {})
+    learn_secrets(node)
     if not isinstance(node, yaml.MappingNode):
         raise UserError(
             "the file must be a mapping of keys to values", where=path, fix="write `key: value` lines"

@@ -12,7 +12,6 @@ import yaml
 from burnish.errors import UserError
 from burnish.export.card import card, front_matter, is_ours, write_card
 from burnish.export.facts import facts_of
-from burnish.export.secrets import hidden, without_secrets
 
 TOKEN = "hf_" + "abcDEF123456" * 2
 
@@ -147,24 +146,3 @@ def test_an_adapter_of_a_reward_model_without_a_record(tmp_path):
 def test_no_model_no_card(tmp_path):
     with pytest.raises(UserError, match="no model is in this folder"):
         write_card(tmp_path)
-
-
-def test_secrets(monkeypatch):
-    monkeypatch.setenv("MY_API_KEY", "plain-looking-value")
-    text = (
-        f"--hub_token={TOKEN} wandb_api_key = 'x y' https://me:pass@host/x plain-looking-value --max_tokens 5"
-    )
-    found = hidden(text)
-    for secret in (TOKEN, "x y", "me:pass", "plain-looking-value"):
-        assert secret not in found
-    assert "--max_tokens 5" in found
-    assert (
-        hidden("KL 0.1 a token (largest 3), eos_token='</s>'")
-        == "KL 0.1 a token (largest 3), eos_token='</s>'"
-    )
-    options = {"model_init_kwargs": {"token": "abc"}, "eos_token": "</s>", "names": [TOKEN]}
-    assert without_secrets(options) == {
-        "model_init_kwargs": {"token": "[hidden]"},
-        "eos_token": "</s>",
-        "names": ["[hidden]"],
-    }
