@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from burnish.engine.inherited import WORKS
 from burnish.pipeline.fields import Field
 from burnish.pipeline.methods import Method
 
@@ -45,13 +46,15 @@ SHORT = {
 }
 """What the short help shows beside the data and the method's own options."""
 
+UNUSED = "Accepted without effect, or refused"
+
 ADAPTER = ("use_peft", "lora_", "use_rslora", "use_dora", "load_in_", "bnb_", "use_bnb_")
 """How the options of adapters and of the quantized base under them begin."""
 
 
 def group_of(field: Field, method: Method) -> str:
     if field.help.startswith(("No effect", "Refused")):
-        return "Accepted from TRL"
+        return UNUSED
     if field.name in TRAINING:
         return "Training"
     if field.owner == "ModelConfig":
@@ -63,7 +66,7 @@ def group_of(field: Field, method: Method) -> str:
 
 def grouped_fields(method: Method, everything: bool) -> dict[str, list[Field]]:
     """The method's fields by the title of their group, in the order they are shown."""
-    titles = ("Data", "Model", method.prefix, "Training", "Adapter", "Engine", "Trainer", "Accepted from TRL")
+    titles = ("Data", "Model", method.prefix, "Training", "Adapter", "Engine", "Trainer", UNUSED)
     groups: dict[str, list[Field]] = {title: [] for title in titles}
     for field in method.fields().values():
         title = group_of(field, method)
@@ -105,6 +108,8 @@ def short_type(annotation: str) -> str:
 def _description(field: Field, everything: bool) -> Text:
     sentences = field.help.split(". ")
     text = Text(field.help if everything else sentences[0].rstrip(".") + ".")
+    if everything and (meaning := WORKS.get(field.name)):
+        text.append(f" Here: {meaning}.")
     if field.choices:
         text.append(f" One of {', '.join(field.choices)}.")
     default = field.default.strip("'\"")

@@ -1,5 +1,7 @@
 """What became of each of TRL's options: the same here, the same with another default, no effect, or refused.
 
+Those of transformers that TRL inherits have a table of their own, in the same words (`inherited.py`).
+
 An option that works as in TRL is an ordinary config field. The others are declared below, once: as
 fields of a base class that a method's config inherits, each with its standing and the reason. So a
 script written for TRL constructs its config unchanged, the help shows the reason, and nothing is
@@ -26,7 +28,7 @@ Word = Literal["same", "own default", "no effect", "refused"]
 
 @dataclass(frozen=True)
 class Standing:
-    """What a TRL option is here, and why; `allowed` lists the values that a refused option may still have."""
+    """What an option is here, and why; `allowed` lists the values beside the default that ask for nothing."""
 
     word: Word
     because: str = ""
@@ -48,9 +50,12 @@ class Stated(str):
         return text
 
 
-def no_effect(default: Any, because: str) -> Any:
-    """A dataclass field for an option that is accepted, reported, and then set back to its default."""
-    return described(default, Stated.of(Standing("no effect", because)))
+def no_effect(default: Any, because: str, allowed: tuple[Any, ...] = ()) -> Any:
+    """A dataclass field for an option that is accepted, reported, and then set back to its default.
+
+    One of `allowed` is not reported: it asks for what is done anyway.
+    """
+    return described(default, Stated.of(Standing("no effect", because, allowed)))
 
 
 def refused(default: Any, because: str, allowed: tuple[Any, ...] = ()) -> Any:
@@ -79,6 +84,7 @@ class TrlOptions:
         False, "the vocabulary projection already runs in chunks, without logits"
     )
     liger_kernel_config: dict[str, bool] | None = no_effect(None, "Liger kernels are not applied")
+    no_gradient_checkpointing: bool = described(False, "The same as gradient_checkpointing=False.")
     activation_offloading: bool = refused(False, "activations are not moved to the CPU yet")
 
 
@@ -212,13 +218,14 @@ TRAINER_ARGUMENTS: dict[str, Standing] = {
 def standing_of(config_class: type, name: str) -> Standing:
     """What the TRL option `name` is in a config class. Raises `KeyError` where it is no field of it."""
     known = {field.name: field for field in dataclasses.fields(config_class)}
-    standing = _stated(known[name])
+    standing = stated(known[name])
     if standing is SAME and name in OWN_DEFAULTS:
         return Standing("own default", OWN_DEFAULTS[name])
     return standing
 
 
-def _stated(field: dataclasses.Field) -> Standing:
+def stated(field: dataclasses.Field) -> Standing:
+    """What a field says of itself."""
     return getattr(field.metadata.get("help"), "standing", SAME)
 
 
@@ -229,16 +236,21 @@ def apply_compat(config: Any) -> list[str]:
     """
     notes = []
     for option in dataclasses.fields(config):
-        standing = _stated(option)
+        standing = stated(option)
         value = getattr(config, option.name)
         takes = standing.word in ("same", "own default")
-        if takes or value == option.default or value in standing.allowed:
+        if takes or value == default_of(option) or value in standing.allowed:
             continue
         if standing.word == "refused":
             raise refusal(option.name, value, standing)
         notes.append(f"{option.name}={shorten(value)} has no effect: {standing.because}")
-        setattr(config, option.name, option.default)
+        setattr(config, option.name, default_of(option))
     return notes
+
+
+def default_of(field: dataclasses.Field) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def check_arguments(given: Mapping[str, Any]) -> None:

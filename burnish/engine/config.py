@@ -2,7 +2,7 @@
 
 One sentence stands under each field, with its unit; the command line's help and the docs are made
 from it. A method's config adds its own fields and the options of TRL's that are no fields here
-(`compat.py`).
+(`compat.py`). What became of the inherited ones says `inherited.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from burnish.engine.compat import TrlOptions, apply_compat, no_effect, refused
+from burnish.engine.compat import TrlOptions, apply_compat, refused
+from burnish.engine.inherited import InheritedOptions, check_optimizer, check_values, never_tried
 from burnish.engine.trackers import check_trackers
 from burnish.errors import UserError, nearest
 from burnish.options import described
@@ -20,7 +21,7 @@ from burnish.secrets import learn, without_secrets
 
 
 @dataclass
-class EngineConfig(TrlOptions, TrainingArguments):
+class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
     """Options of every method. See `transformers.TrainingArguments` for the inherited ones."""
 
     logging_steps: float = described(10, "Log every so many steps; below 1, a share of all steps.")
@@ -30,16 +31,6 @@ class EngineConfig(TrlOptions, TrainingArguments):
     disable_tqdm: bool | None = described(
         None, "Print a plain line for every log on a terminal too, instead of the display that moves."
     )
-    logging_nan_inf_filter: bool = described(False, "Hide losses that are not finite from the log.")
-    train_sampling_strategy: str = described(
-        "random", "The order in which rows are drawn.", choices=["random", "sequential"]
-    )
-    remove_unused_columns: bool | None = no_effect(False, "rows are prepared before training")
-    bf16_full_eval: bool = no_effect(False, "evaluation computes in the dtype of training")
-    fp16: bool = refused(False, "log-probabilities overflow in float16; leave it out for bfloat16 or float32")
-    fp16_full_eval: bool = refused(False, "log-probabilities overflow in float16")
-    label_smoothing_factor: float = refused(0.0, "full logits are never computed; pass a loss of your own")
-    parallelism_config: Any = refused(None, "sequences are not split over devices yet")
 
     max_length: int | None = described(1024, "Most tokens of a prompt with one completion. None: no limit.")
     truncation_mode: str = described(
@@ -95,10 +86,13 @@ class EngineConfig(TrlOptions, TrainingArguments):
 
     def __post_init__(self) -> None:
         learn("", vars(self))
-        self.compat_notes = apply_compat(self)
+        self.compat_notes = apply_compat(self) + never_tried(self, TrainingArguments)
+        check_values(self)
         self._check_choices()
         self._check_sizes()
         check_trackers(self.report_to)
+        if self.no_gradient_checkpointing:
+            self.gradient_checkpointing, self.no_gradient_checkpointing = False, False
         self.checkpointing_is_open = (
             self.gradient_checkpointing is None and self.activation_checkpointing is None
         )
@@ -109,11 +103,16 @@ class EngineConfig(TrlOptions, TrainingArguments):
         # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine
         # without GPU; only FSDP and DeepSpeed have to hear of it.
         self.bf16 = asked_for_bf16 is not False and bool(self.fsdp or self.deepspeed)
-        super().__post_init__()
+        # Their defaults are those of transformers; what they ask for is not wanted here.
+        self.remove_unused_columns = self.dataloader_pin_memory = self.logging_nan_inf_filter = False
+        try:
+            super().__post_init__()
+        except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+            said = error.msg if isinstance(error, ImportError) and error.msg else str(error)
+            raise UserError(f"transformers refuses these options: {' '.join(said.split())}") from error
         self.bf16 = asked_for_bf16
-        if self.device.type == "cpu":
-            self.dataloader_pin_memory = False
-        self._refuse_what_would_be_ignored()
+        check_optimizer(self.optim.value)
+        self._check_devices()
 
     def to_dict(self) -> dict[str, Any]:
         """As files and experiment trackers get it: without secrets."""
@@ -136,15 +135,7 @@ class EngineConfig(TrlOptions, TrainingArguments):
                         fix=f"one of {', '.join(map(str, choices))}",
                     )
 
-    def _refuse_what_would_be_ignored(self) -> None:
-        if self.include_for_metrics:
-            raise UserError("`compute_metrics` gets predictions and labels only", where="include_for_metrics")
-        if "lomo" in str(self.optim):
-            raise UserError(
-                "this optimizer changes weights during the backward, and a step may take several",
-                where="optim",
-                fix="use adamw_torch_fused or another optimizer",
-            )
+    def _check_devices(self) -> None:
         if self.n_gpu > 1:
             raise UserError(
                 f"{self.n_gpu} GPUs are visible to one process",

@@ -11,24 +11,37 @@ from burnish.losses.output import Extreme, Mean, Metric, Sum
 
 
 class Meter:
+    """What is added waits until `settle` says whether it counts; a read counts what waits."""
+
     def __init__(self) -> None:
         self._metrics: dict[str, Metric] = {}
+        self._waiting: dict[str, Metric] = {}
 
     def add(self, metrics: Mapping[str, Metric]) -> None:
-        for name, metric in metrics.items():
-            metric = metric.detach()
-            self._metrics[name] = self._metrics[name] + metric if name in self._metrics else metric  # type: ignore[operator]
+        _add(self._waiting, {name: metric.detach() for name, metric in metrics.items()})
+
+    def settle(self, keep: bool) -> None:
+        """Count what was added since the last call, or drop it."""
+        if keep:
+            _add(self._metrics, self._waiting)
+        self._waiting = {}
 
     def read(self, accelerator: Accelerator) -> dict[str, float]:
         """The value of every metric since the last read, over all ranks; starts anew.
 
         One for which nothing was counted (the rewards of a class that no row was of) is left out.
         """
+        self.settle(keep=True)
         metrics, self._metrics = self._metrics, {}
         names = sorted(metrics)  # the same order on every rank
         if accelerator.num_processes > 1:
             metrics = {name: _reduced(metrics[name], accelerator) for name in names}
         return {name: float(metrics[name].value()) for name in names if _counted(metrics[name])}
+
+
+def _add(metrics: dict[str, Metric], more: Mapping[str, Metric]) -> None:
+    for name, metric in more.items():
+        metrics[name] = metrics[name] + metric if name in metrics else metric  # type: ignore[operator]
 
 
 def _counted(metric: Metric) -> bool:

@@ -35,9 +35,12 @@ from burnish.engine.compat import check_arguments
 from burnish.engine.display import follow
 from burnish.engine.meter import Meter
 from burnish.engine.method import Method
+from burnish.engine.neftune import embedding_noise
 from burnish.engine.plan import Plan, make_plan
+from burnish.engine.skipped import SkippedSteps
 from burnish.engine.step import Step, without_repeats
 from burnish.engine.survey import read_running, surveyed, surveyed_rows, write_running
+from burnish.engine.termination import Termination
 from burnish.errors import UserError
 from burnish.models.forward import inner_model
 from burnish.models.precision import compute_in, forget_copies
@@ -93,11 +96,13 @@ class Engine(Method):
             optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
         )
         self.model_accepts_loss_kwargs = True  # or the base divides the loss once more
+        self.neftune_noise_alpha = None  # the base's noise follows the length of a forest (`neftune.py`)
         self.compute_dtype = assembly.compute_dtype(self.model, args)
         self.plan: Plan | None = None
         self._meter, self._eval_meter = Meter(), Meter()
         self.running: dict[str, float] = {}  # what a method carries from step to step; kept in checkpoints
-        self.last_step = Step()
+        self.last_step, self.skipped = Step(), SkippedSteps(self)
+        self.termination = Termination(self)
         self.screen, self.watch = follow(self)
         self.setup(**method)
 
@@ -145,12 +150,14 @@ class Engine(Method):
         if self.is_world_process_zero():
             plan.show()
             rows.write_reports(self.preparation_reports, self.args.output_dir)
+        self.skipped.begin_run()
         with self.screen:
             output = super().train(*args, **kwargs)
+        self.termination.check()
         if self.is_world_process_zero() and isinstance(self.train_dataset, PreparedStream):
             print(*self.train_dataset.reports, sep="\n")
             rows.write_reports(self.preparation_reports, self.args.output_dir)
-        return output
+        return output._replace(training_loss=output.metrics["train_loss"])
 
     def get_ready(self) -> Plan:
         """Certify the model, decide what is open, score rows in advance. Once, before the first forest."""
@@ -199,6 +206,7 @@ class Engine(Method):
         loss = torch.zeros((), device=self.args.device)
         if not len(inputs):
             return loss
+        self.skipped.begin_step()
         with self.compute_loss_context_manager():
             micro_batches = self.cut(surveyed(self, model, inputs.examples))
         for index, examples in enumerate(micro_batches):
@@ -217,7 +225,8 @@ class Engine(Method):
     ) -> Tensor:
         silent = not examples  # this rank ran out of examples: run one along, without weight
         forest = Forest.pack(examples or [self.filler()]).to(self.args.device)
-        with self.compute_loss_context_manager():
+        noise = embedding_noise(model, forest, self.args.neftune_noise_alpha)
+        with self.compute_loss_context_manager(), noise:
             loss, output = self.compute_loss(model, forest, return_outputs=True, num_items_in_batch=counts)
         if silent:
             loss = loss * 0
@@ -249,7 +258,9 @@ class Engine(Method):
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """The gradient norm; where it is not finite, the step is not applied."""
         grad_norm = super()._get_grad_norm(model, grad_norm)
-        if not self.watch.gradient(float(grad_norm), self.last_step):
+        applied = self.watch.gradient(float(grad_norm), self.last_step)
+        self.skipped.end_step(applied)
+        if not applied:
             model.zero_grad(set_to_none=True)  # an optimizer leaves weights without gradient alone
         return grad_norm
 
@@ -289,6 +300,7 @@ class Engine(Method):
         return None, assembly.stack_rows(predictions), assembly.stack_rows(labels)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        self.skipped.correct(logs)
         if "loss" in logs:
             logs.update(self._meter.read(self.accelerator))
             logs["num_tokens"] = self.state.num_input_tokens_seen

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from burnish.engine.compat import OWN_DEFAULTS
+from burnish.engine.inherited import WORKS
 from burnish.errors import UserError, nearest
 from burnish.pipeline.chosen import default_of, spell
 from burnish.pipeline.docstrings import Said, table_said
@@ -208,6 +209,8 @@ def goes_with(name: str, methods: list[str]) -> Iterator[str]:
             yield f"in place of {pair[1 - pair.index(name)]}; only one of the two is given"
     if name in ASIDE:
         yield ASIDE[name]
+    elif WORKS.get(name):
+        yield WORKS[name]
 
 
 def standing(option: Field, methods: list[str]) -> str:

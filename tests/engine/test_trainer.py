@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -104,6 +105,10 @@ def test_a_step_without_finite_gradient_is_not_applied(tokenizer, tmp_path, capl
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[1], weights[2])
     assert "step 2 was not applied" in caplog.text and "rows " in caplog.text
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert [math.isfinite(loss) for loss in losses] == [True, False, True]
+    (total,) = [entry["train_loss"] for entry in trainer.state.log_history if "train_loss" in entry]
+    assert total == pytest.approx((losses[0] + losses[2]) / 2)
 
 
 def test_training_stops_after_several_bad_steps_in_a_row(tokenizer, tmp_path):
