@@ -112,6 +112,9 @@ def inspect(
     ] = None,
     max_length: Annotated[int, _flag("max_length", "Longest row in tokens; 0: no limit.", min=0)] = 1024,
     truncation_mode: Annotated[str, _flag("truncation_mode", "What a longer row loses.")] = "keep_start",
+    as_chats: Annotated[
+        bool, _flag("as_chats", "Take plain texts for a user's and the assistant's turn.")
+    ] = False,
     assistant_only_loss: Annotated[
         bool, _flag("assistant_only_loss", "Train the assistant's turns only.")
     ] = False,
@@ -143,6 +146,7 @@ def inspect(
             max_length=max_length,
             truncation_mode=truncation_mode,
             assistant_only_loss=assistant_only_loss,
+            as_chats=as_chats,
             split=split,
             evaluation=evaluation,
             show=show,

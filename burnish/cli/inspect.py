@@ -17,7 +17,8 @@ from burnish.data.inspection.inspection import Inspection
 from burnish.data.inspection.text import show
 from burnish.data.inspection.thresholds import Threshold, parse_thresholds
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.reading.formats import JUDGED, LANGUAGE, PREFERENCE, STEPWISE, TRIPLE, Family
+from burnish.data.reading.family import Family
+from burnish.data.reading.formats import JUDGED, LANGUAGE, PREFERENCE, STEPWISE, TRIPLE
 from burnish.data.sources.rows import Source, parse_columns
 from burnish.data.sources.source import load_rows
 from burnish.errors import UserError, nearest
@@ -54,6 +55,7 @@ class Request:
     max_length: int = 1024  # 0: no limit
     truncation_mode: str = "keep_start"
     assistant_only_loss: bool = False
+    as_chats: bool = False
     split: str = "train"
     evaluation: str | None = None
     show: int = 0
@@ -69,6 +71,7 @@ class Request:
             max_length=self.max_length or None,
             truncation_mode=mode,
             assistant_only_loss=self.assistant_only_loss,
+            as_chats=self.as_chats,
             row_function=self.row_function,
         )
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.data.example import Example, Text, TokenizedExample
-from burnish.data.reading.formats import PROMPT_ONLY, Family, Recognition, family_of
+from burnish.data.reading.family import Family, Recognition
+from burnish.data.reading.formats import PROMPT_ONLY, family_of
 from burnish.data.reading.readers import TEMPLATE_COLUMNS
 from burnish.data.sources.rows import Source
 from burnish.data.sources.source import load_rows

@@ -17,6 +17,11 @@ Text = str | list[Message]
 """A piece of a row: plain text, or a list of chat messages."""
 
 
+def as_turns(text: Text, role: str) -> list[Message]:
+    """A string as one message of `role`; messages as they are."""
+    return [{"role": role, "content": text}] if isinstance(text, str) else text
+
+
 @dataclass(frozen=True)
 class Example:
     """A prompt and its completions as text or chat messages, and the columns carried along.
@@ -46,6 +51,12 @@ class Example:
             )
             for index, label in enumerate(self.labels)
         ]
+
+    @property
+    def as_chat(self) -> Example:
+        """Plain texts taken for a chat: the prompt a user's turn, every completion the assistant's."""
+        completions = tuple(as_turns(text, "assistant") for text in self.completions)
+        return replace(self, prompt=as_turns(self.prompt, "user"), completions=completions)
 
     @property
     def splits(self) -> bool:

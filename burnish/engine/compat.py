@@ -69,6 +69,7 @@ def own_default(default: Any, because: str, **metadata: Any) -> Any:
 
 
 OWN_DEFAULTS = {
+    "dataset_text_field": "a column that is named is trained whatever others there are; unset, `text` may be",
     "gradient_checkpointing": "activations are recomputed only where they do not fit",
 }
 """Options of TRL's that work here and start from another value."""

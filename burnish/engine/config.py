@@ -39,7 +39,14 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
         choices=["keep_start", "keep_end", "drop", "error"],
     )
     columns: dict[str, str] | str | None = described(
-        None, "The data's own names of columns: prompt=question,chosen=good_answer,rejected=bad_answer."
+        None,
+        "The data's own names of columns: prompt=question,chosen=good_answer,rejected=bad_answer. "
+        "context= leaves the column out.",
+    )
+    as_chats: bool = described(
+        False,
+        "Take plain texts for the turns of a chat: the prompt the user's, completions the assistant's. Rows "
+        "of messages, and of questions with answers, are chats anyway.",
     )
     row_function: str | None = described(
         None, "A function (module:name or path/file.py:name) that makes of each row one of a known format."

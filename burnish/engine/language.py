@@ -40,7 +40,11 @@ class LanguageConfig(EngineConfig):
         "into rows that fit.",
         choices=["keep_start", "keep_end", "drop", "error", "split"],
     )
-    dataset_text_field: str = described("text", "The column of plain text.")
+    dataset_text_field: str | None = described(
+        None,
+        "The column of plain text, trained whatever other columns there are. Unset: `text`, where they make "
+        "no other format.",
+    )
     packing: bool = described(
         False,
         "Make the batch size count packs: as many rows as fit into max_length, chosen over the whole set. "

@@ -34,6 +34,7 @@ def preparation_options(args: EngineConfig, method: dict[str, Any]) -> Preparati
             "eos_token": args.eos_token,
             "num_proc": args.dataset_num_proc,
             "columns": parse_columns(args.columns),
+            "as_chats": args.as_chats,
             "row_function": args.row_function,
             "on_bad_row": args.on_bad_row,
             "bad_row_budget": args.bad_row_budget,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from burnish.data.example import TokenizedExample
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.prepare import prepare
 from burnish.data.preparation.report import PreparationReport
-from burnish.data.reading.graded import GRADED, GRADES, chats
+from burnish.data.reading.graded import GRADED, GRADES
 from burnish.data.sources.rows import Source
 from burnish.errors import UserError
 from burnish.evaluation import statistics
@@ -87,8 +87,8 @@ def evaluate(
 
     Raises `UserError` for rows that cannot be read, and where no row has a preference.
     """
-    family = chats(GRADED) if model.as_chats else GRADED
-    rows, prepared = prepare(source, family, model.tokenizer, options, source.origins.name)
+    options = replace(options, as_chats=options.as_chats or model.as_chats)
+    rows, prepared = prepare(source, GRADED, model.tokenizer, options, source.origins.name)
     examples = [TokenizedExample.from_row(row) for row in rows]
     rewards = model.score(examples, done)
     subsets = subsets_of(source, subset_column)

@@ -22,7 +22,6 @@ from burnish.data.example import Example, Text, TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.packing import micro_batches
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.reading.graded import as_chat, as_turns
 from burnish.data.reading.readers import TEMPLATE_COLUMNS
 from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
@@ -147,7 +146,7 @@ class RewardModel:
         carried = {name: value for name, value in kept.items() if value}
         example = Example(prompts[first], tuple(texts), carried, first, f"prompt {first}")
         if example.is_chat or self.as_chats:
-            return as_chat(replace(example, prompt=as_turns(example.prompt, "user")))
+            return example.as_chat
         return example
 
     def _tokenized(self, examples: Sequence[Example]) -> list[TokenizedExample]:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
-from burnish.data.reading.formats import STEPWISE, Family
+from burnish.data.reading.family import Family
+from burnish.data.reading.formats import STEPWISE
 from burnish.data.reading.readers import STEP_END
 from burnish.data.reading.variants import steps_ending_in
 from burnish.engine.compat import PRMTrlOptions

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from burnish.data.forest import Forest
-from burnish.data.reading.formats import PREFERENCE, RANKED, Family, scored_by
+from burnish.data.reading.family import Family
+from burnish.data.reading.formats import PREFERENCE, RANKED, scored_by
 from burnish.data.reading.variants import WITH_MARGIN, WITH_PROBABILITY
 from burnish.engine.config import ScoringConfig
 from burnish.engine.sides import first_is_better

@@ -15,7 +15,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from burnish.data.reading.formats import RANKED, SCORED, Family
+from burnish.data.reading.family import Family
+from burnish.data.reading.formats import RANKED, SCORED
 from burnish.losses.distillation import generalized_jsd
 from burnish.losses.divergence import DIVERGENCES
 from burnish.losses.likelihood import LIKELIHOOD_LOSSES

@@ -28,6 +28,8 @@ from burnish.data.reading.formats import (
     family_of,
     scored_by,
 )
+from burnish.data.reading.readers import COMMON_COLUMNS
+from burnish.data.reading.side_columns import SIDE_COLUMNS
 from burnish.data.reading.variants import WITH_PROBABILITY
 from burnish.data.sources.rows import RowReader
 from burnish.errors import UserError
@@ -237,9 +239,9 @@ def test_every_format_has_a_row_here():
 
 PLAIN = {
     "Alpaca": ("### Instruction:\nAdd\n\n### Response:\n", ("2",)),
-    "Alpaca with input": ("### Instruction:\nAdd\n\n### Input:\n1 1\n\n### Response:\n", ("2",)),
+    "Alpaca with input": ("Be calm.\n\n### Instruction:\nAdd\n\n### Input:\n1 1\n\n### Response:\n", ("2",)),
     "question and answer": ("Is it?\n", ("yes",)),
-    "Orca pairs": ("Is it?\n", ("yes", "no")),
+    "Orca pairs": ("Be calm.\n\nIs it?\n", ("yes", "no")),
     "transcripts": ("\n\nHuman: Is it?\n\nAssistant:", (" yes", " no")),
     "scored responses": ("Is it?\n", ("yes", "no")),
 }
@@ -377,9 +379,9 @@ def test_errors_speak_of_the_datas_own_columns():
 
 
 def test_answers_under_names_of_their_own_are_not_left_out():
-    with pytest.raises(UserError, match="--columns prompt=question,chosen=good_answer,rejected=bad_answer"):
+    with pytest.raises(UserError, match="--columns chosen=good_answer,rejected=bad_answer"):
         family_of({"question": "a", "good_answer": "b", "bad_answer": "c"})
-    with pytest.raises(UserError, match="--columns prompt=input"):
+    with pytest.raises(UserError, match="--columns question=input"):
         PREFERENCE({"input": "a", "chosen": "b", "rejected": "c"})
     assert family_of({"prompt": "a", "difficulty": 3}) is PROMPT_ONLY
 
@@ -433,30 +435,30 @@ REFUSED = {
     "renamed columns": (
         PREFERENCE,
         {"question": "a", "good_answer": "b", "bad_answer": "c"},
-        "no known format: found columns question, good_answer, bad_answer; expected prompt + chosen + "
-        "rejected | conversations + chosen + rejected | chosen + rejected\n"
-        "  fix: say which is which (--columns prompt=question,chosen=good_answer,rejected=bad_answer), "
+        "no known format: found columns question, good_answer, bad_answer; expected question + chosen + "
+        "rejected | prompt + chosen + rejected | chosen + rejected | conversations + chosen + rejected\n"
+        "  fix: say which is which (--columns chosen=good_answer,rejected=bad_answer), "
         "or build the columns with Dataset.map",
     ),
     "misspelt column": (
         LANGUAGE,
         {"prompt": "a", "completions": "b"},
-        "no known format: found columns prompt, completions; expected input_ids | prompt + completion "
-        "| messages | conversations | instruction + output | text\n"
+        "no known format: found columns prompt, completions; expected prompt + completion | conversations "
+        "| question + answer | messages | instruction + output | text | input_ids\n"
         "  fix: say which is which (--columns completion=completions), or build the columns with Dataset.map",
     ),
     "missing column": (
         PREFERENCE,
         {"prompt": "a", "chosen": "b"},
-        "no known format: found columns prompt, chosen; expected prompt + chosen + rejected | "
-        "conversations + chosen + rejected | chosen + rejected\n"
+        "no known format: found columns prompt, chosen; expected prompt + chosen + rejected | question + "
+        "chosen + rejected | chosen + rejected | conversations + chosen + rejected\n"
         "  fix: say which is which (--columns rejected=YOUR_COLUMN), or build the columns with Dataset.map",
     ),
     "rows for another method": (
         PREFERENCE,
         {"messages": [ASK, YES]},
         "no known format: found columns messages; expected prompt + chosen + rejected | "
-        "conversations + chosen + rejected | chosen + rejected.\n"
+        "conversations + chosen + rejected | question + chosen + rejected | chosen + rejected.\n"
         "  These columns are rows for SFT (messages)\n"
         "  fix: train such rows by that method, or give rows as expected",
     ),
@@ -606,7 +608,9 @@ CELLS = st.recursive(
 def test_a_row_of_anything_is_an_example_or_an_error_that_names_the_column(data):
     family = data.draw(st.sampled_from(FAMILIES))
     known = data.draw(st.sampled_from(family.formats))
-    also = data.draw(st.sets(st.sampled_from([*known.optional, *known.carries, *formats.COMMON])))
+    also = data.draw(
+        st.sets(st.sampled_from([*known.optional, *known.carries, *COMMON_COLUMNS, *SIDE_COLUMNS]))
+    )
     row = {name: data.draw(CELLS) for name in {*known.columns, *also}}
     try:
         found = family(row)

@@ -128,9 +128,9 @@ COLUMNS = {
     "no known column": Case(lines({"frage": "a", "antwort": "b"})),
     "a column missing": Case(lines({"prompt": "a", "chosen": "b"}), family=PREFERENCE),
     "columns of another name": Case(
-        lines({"question": "a", "good_answer": "b", "bad_answer": "c"}), family=PREFERENCE
+        lines({"question": "a", "upvoted": "b", "downvoted": "c"}), family=PREFERENCE
     ),
-    "columns in capitals": Case(lines({"Prompt": "a", "Completion": "b"})),
+    "columns in capitals, one of another name": Case(lines({"Prompt": "a", "Continuation": "b"})),
     "rows for another method": Case(lines(CHAT), family=PREFERENCE),
     "pairs for SFT": Case(lines(PAIR)),
     "SFT's rows where labels are needed": Case(lines({"prompt": "a", "completion": "b"}), family=UNPAIRED),

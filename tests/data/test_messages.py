@@ -8,7 +8,8 @@ import pytest
 
 from burnish.data.example import Example
 from burnish.data.preparation.truncate import nothing_said
-from burnish.data.reading.messages import read_messages
+from burnish.data.reading import cells
+from burnish.data.reading.messages import read_messages, unread_keys
 from burnish.data.text.render import chat_renderer
 from burnish.errors import UserError
 from tests.data import chats
@@ -17,6 +18,7 @@ from tests.data.chats import assistant, byte_tokenizer, system, user
 ASK = user("Is it?")
 CALL = {"type": "function", "function": {"name": "look", "arguments": {"at": "sky"}}}
 ARGUMENTS = '{"at": "sky"}'
+NULLS = {"at": None, "of": [{"a": None}]}
 
 SPELLINGS = {
     "as it is": (ASK, ASK),
@@ -81,7 +83,39 @@ SPELLINGS = {
         {**assistant("yes"), "reasoning_content": "hm"},
     ),
     "no reasoning": ({**assistant("yes"), "thinking": ""}, assistant("yes")),
-    "trained": ({**assistant("yes"), "weight": 1}, {**assistant("yes"), "train": True}),
+    "trained": ({**assistant("yes"), "train": 1}, {**assistant("yes"), "train": True}),
+    "trained, as the others are": ({**assistant("yes"), "weight": 1}, {**assistant("yes"), "train": None}),
+    "trained, said twice": (
+        {**assistant("yes"), "train": True, "loss": True},
+        {**assistant("yes"), "train": True},
+    ),
+    "no loss": ({**assistant("yes"), "loss": False}, {**assistant("yes"), "train": False}),
+    "masked out of the loss": ({**ASK, "loss_mask": 0}, {**ASK, "train": False}),
+    "an empty key like a flag": ({**assistant("yes"), "train_detail": []}, assistant("yes")),
+    "OpenAI's former call": (
+        {**assistant("hm"), "function_call": {"name": "look", "arguments": ARGUMENTS}},
+        {**assistant("hm"), "tool_calls": [CALL]},
+    ),
+    "OpenAI's former call, twice": (
+        {**assistant("hm"), "function_call": {"name": "look"}, "tool_calls": [CALL]},
+        {**assistant("hm"), "tool_calls": [CALL]},
+    ),
+    "OpenAI's former result": (
+        {"role": "function", "name": "look", "content": "blue"},
+        {"role": "tool", "name": "look", "content": "blue"},
+    ),
+    "a call as a role": (
+        {"role": "tool_call", "content": '{"name": "look", "arguments": {"at": "sky"}}'},
+        {"role": "assistant", "tool_calls": [CALL]},
+    ),
+    "ShareGPT, a call after a thought": (
+        {"from": "function_call", "value": '<think>hm</think>\n{"name": "look", "arguments": {"at": "sky"}}'},
+        {"role": "assistant", "reasoning_content": "hm", "tool_calls": [CALL]},
+    ),
+    "nulls in arguments": (
+        {"role": "assistant", "tool_calls": [{"id": None, "function": {"name": "look", "arguments": NULLS}}]},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "look", "arguments": NULLS}}]},
+    ),
     "not trained": ({**assistant("yes"), "training": False}, {**assistant("yes"), "train": False}),
     "not trained, a float": ({**assistant("yes"), "weight": 0.0}, {**assistant("yes"), "train": False}),
     "another role": ({"role": "critic", "content": "no"}, {"role": "critic", "content": "no"}),
@@ -136,6 +170,22 @@ REFUSED = {
         {**assistant("a"), "train": "yes"},
         "train should be true or false (1 or 0), found 'yes'",
     ),
+    "a flag of unknown meaning": (
+        {**assistant("a"), "mask": 1},
+        "a key 'mask' that looks like a flag of what is trained, and is not known: 1",
+    ),
+    "flags of parts": (
+        {**assistant("a"), "train_detail": [{"begin_offset": 0, "end_offset": 1, "train": True}]},
+        "a key 'train_detail' that looks like a flag of what is trained, and is not known: [{",
+    ),
+    "flags that differ": (
+        {**assistant("a"), "train": True, "loss_mask": 0},
+        "two flags that differ: train, loss_mask",
+    ),
+    "calls that differ": (
+        {**assistant("a"), "function_call": {"name": "see"}, "tool_calls": [CALL]},
+        "two calls that differ: function_call {'name': 'see'} and tool_calls [{",
+    ),
     "flag of the user": (
         {**ASK, "train": True},
         "only assistant turns are trained, and train is set on a user",
@@ -185,6 +235,46 @@ def test_refused_messages_say_which_and_why(case):
 def test_what_is_no_list_of_messages(value):
     with pytest.raises(UserError, match=r"column 'messages': expected a list of messages, found"):
         read_messages(value, "messages")
+
+
+NESTED = json.dumps({"messages": [ASK, assistant("yes")], "tools": []})
+
+
+@pytest.mark.parametrize("given", [NESTED, json.loads(NESTED)])
+def test_messages_inside_of_an_object(given):
+    assert read_messages(given, "chosen") == [ASK, assistant("yes")]
+    assert cells.text({"chosen": given}, "chosen") == [ASK, assistant("yes")]
+
+
+def test_tools_inside_of_a_cell_are_not_lost():
+    with pytest.raises(UserError, match="column 'chosen': messages with 'tools' beside them"):
+        cells.text({"chosen": {"messages": [ASK], "tools": [{"name": "look"}]}}, "chosen")
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"role": "admin", "content": "x"}]', "[]", "[1]", '{"role": "user"}', "[a"]
+)
+def test_json_that_is_no_chat_stays_text(text):
+    assert cells.text({"chosen": text}, "chosen") == text
+
+
+@pytest.mark.parametrize("turn", [ASK, [ASK], {"from": "human", "value": "Is it?"}])
+def test_messages_as_json_in_a_text(turn):
+    assert cells.text({"chosen": f" {json.dumps(turn)}"}, "chosen") == [ASK]
+
+
+def test_keys_that_nobody_reads_are_told_by_name():
+    turn = {
+        **assistant("yes"),
+        "id": 3,
+        "model": "m-1",
+        "draft": "well it may be",
+        "cites": [1],
+        "name": "a b c",
+    }
+    assert unread_keys(Example([ASK], ([turn],)), "{{ m.content }}") == ["cites", "draft"]
+    assert unread_keys(Example([ASK], ([turn],)), "{{ m.content }}{{ m.cites }}") == ["draft"]
+    assert unread_keys(Example("a", ("b",)), "") == []
 
 
 # Roles at rendering

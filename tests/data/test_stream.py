@@ -123,7 +123,7 @@ def test_the_budget_of_rows_that_may_be_skipped(good, bad, budget, stops):
 
 def test_a_stream_of_another_format_is_refused_before_its_first_row_is_needed():
     with pytest.raises(UserError, match=r"^stream 1: no known format"):
-        prepared([GOOD], [{"question": "a", "reply": "b"}])
+        prepared([GOOD], [{"question": "a", "rank": "b"}])
 
 
 def test_a_stream_without_rows_is_refused():

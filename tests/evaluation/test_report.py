@@ -11,7 +11,7 @@ import pytest
 from burnish import RewardModel, UserError
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.report import PreparationReport
-from burnish.data.reading.graded import GRADED, chats
+from burnish.data.reading.graded import GRADED
 from burnish.data.sources.source import load_rows
 from burnish.evaluation import words
 from burnish.evaluation.report import ScoredRow, evaluate, summed_up
@@ -59,9 +59,8 @@ def test_other_layouts_of_pairs_are_read_as_for_training():
 
 
 def test_plain_texts_as_chats():
-    example = chats(GRADED)({"prompt": "q", "chosen": "a", "rejected": "b"})
+    example = GRADED({"prompt": "q", "chosen": "a", "rejected": "b"}, as_chats=True)
     assert (example.prompt, example.completions) == (USER, (said("a"), said("b")))
-    assert chats(GRADED).name != GRADED.name  # prepared rows are cached by it
 
 
 @pytest.mark.parametrize(

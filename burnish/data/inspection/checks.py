@@ -22,6 +22,7 @@ from burnish.data.inspection.overlap import Evaluation, InEvaluation, SharedRuns
 from burnish.data.inspection.roles import role_order
 from burnish.data.inspection.seen import Piece, Seen
 from burnish.data.inspection.stops import StopTokens
+from burnish.data.inspection.unread import ContentNotRead, keys_not_read, placeholders, plain_text
 from burnish.data.preparation.truncate import EMPTY, EMPTY_TEXT
 from burnish.errors import shorten
 
@@ -278,6 +279,38 @@ CHECKS = (
         cure="keep",
     ),
     Check(
+        "plain text for a chat model",
+        "warning",
+        "Prompt and completion are trained one after the other, without the model's chat template, which "
+        "chatting and serving write around them.",
+        "make turns of them with --as_chats, or name the columns question and answer",
+        lambda setting: Each(plain_text(setting.tokenizer)) if setting.tokenizer is not None else None,
+        cure="keep",
+    ),
+    Check(
+        "content not read",
+        "warning",
+        "A column holds text that is nowhere in what is trained.",
+        "name it for what it is (--columns), build the rows with row_function, or remove it",
+        lambda setting: ContentNotRead(setting.used, FEW_ROWS) if setting.used else None,
+        cure="keep",
+    ),
+    Check(
+        "message key not read",
+        "warning",
+        "A message has a key with content that neither training nor the chat template reads.",
+        "write it into the content, or remove it",
+        lambda setting: Each(keys_not_read(setting.tokenizer)),
+        cure="keep",
+    ),
+    Check(
+        "picture placeholder",
+        "warning",
+        "A mark that stands for a picture or a sound is trained as text, without what it stands for.",
+        "drop the row: images, sound and video cannot be trained on yet",
+        in_texts(placeholders),
+    ),
+    Check(
         "HTML entities",
         "warning",
         "Entities such as &amp; are trained as they stand, and the model will write them.",
@@ -335,10 +368,7 @@ CHECKS = (
     ),
 )
 
-UNREADABLE = (
-    "The row cannot be read, which stops a run.",
-    "mend the row, or drop such rows (--on_bad_row skip)",
-)
+UNREADABLE = "The row cannot be read, which stops a run."
 DROPPED = ("The row is counted and left out of training.", "mend the row, or let it go")
 TOO_LONG = ("Within max_length there is nothing of it to train.", "raise max_length, or let the row go")
 

@@ -10,7 +10,7 @@ from burnish.data.inspection.inspection import Fit, Inspection, Lengths
 from burnish.data.inspection.lengths import lengths_of
 from burnish.data.inspection.seen import PAIR, Seen, completion_names, plain
 from burnish.data.inspection.stops import StopTokens
-from burnish.data.reading.formats import Recognition
+from burnish.data.reading.family import Recognition
 
 TYPICAL = 200
 """Rows whose last tokens say what the stop token is called."""

@@ -20,9 +20,12 @@ from burnish.data.inspection.inspection import Finding, Inspection, Severity, Sh
 from burnish.data.inspection.overlap import Evaluation
 from burnish.data.inspection.seen import Seen, plain
 from burnish.data.inspection.shown import shown_row
+from burnish.data.preparation.notes import guess_notes
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.truncate import EQUAL, fit, nothing_said
-from burnish.data.reading.formats import Family, Recognition, family_of
+from burnish.data.reading.family import Family, Recognition, check_targets
+from burnish.data.reading.formats import family_of, known_columns
+from burnish.data.reading.meant import mapping_for
 from burnish.data.sources.rows import RowReader, Source, recognised, rows_of
 from burnish.errors import UserError
 
@@ -127,21 +130,28 @@ def inspect(
     inspection.findings = tally.findings(collectors)
     inspection.shown = shown
     inspection.evaluation = evaluation.origins.name if evaluation is not None else ""
-    inspection.notes = list(source.notes)
+    inspection.notes = [*source.notes, *guess_notes(reader)]
     inspection.used = list(used)
     return inspection
 
 
 def reader_of(source: Source, options: PreparationOptions, family: Family | None = None) -> RowReader:
     """How the rows are read: by the family, or by the first that knows the columns. Raises `UserError`."""
-    options = options.with_columns(source.columns)
     if family is not None:
-        return RowReader(family, options)
-    as_it_is: Any = RowReader(cast(Any, dict), options)
+        return source.reader(family, options)
+    as_it_is = source.reader(cast(Any, dict), options)
+    row: Any = as_it_is(source.dataset[0])
     try:
-        return RowReader(family_of(as_it_is(source.dataset[0])), options)
+        check_targets(as_it_is.options.columns, known_columns())
+        try:
+            return source.reader(family_of(row), options)
+        except UserError:
+            guessed = mapping_for(row)
+            if not guessed:
+                raise
     except UserError as error:
         raise error.at(source.origins.name) from error.__cause__
+    return source.reader(family_of(row, guessed), options)
 
 
 def _used(recognition: Recognition | None) -> tuple[str, ...]:
@@ -155,7 +165,7 @@ def _name(reader: RowReader) -> str:
 def _evaluation(source: Source, reader: RowReader) -> Evaluation:
     """The rows of an evaluation, as its own columns are named; those that cannot be read are left out."""
     columns = source.columns or reader.options.columns
-    own = RowReader(reader.read_row, replace(reader.options, columns=columns))
+    own = replace(source, columns={}).reader(reader.read_row, replace(reader.options, columns=columns))
     recognised(source.dataset[0], own, source.origins.name)
     found = Evaluation()
     for seen in Rows(source, own):
@@ -165,6 +175,10 @@ def _evaluation(source: Source, reader: RowReader) -> Evaluation:
 
 def _said(fault: UserError) -> str:
     return f"{fault.where}: {fault.what}" if fault.where else fault.what
+
+
+def _fix(fix: str) -> str:
+    return f"{fix or 'mend the row'}, or drop such rows (--on_bad_row skip)"
 
 
 def _of_dropped(reason: str) -> tuple[str, str]:
@@ -177,6 +191,7 @@ class Tally:
     def __init__(self) -> None:
         self._ids: dict[int, str] = {}
         self._faults: dict[str, dict[int, str]] = {}
+        self._fixes: dict[str, str] = {}
         self._dropped: dict[str, dict[int, str]] = {}
 
     def add(self, seen: Seen) -> None:
@@ -184,12 +199,16 @@ class Tally:
             self._ids[seen.number] = seen.own_id
         if seen.fault is not None:
             self._faults.setdefault(seen.fault.reason, {})[seen.number] = _said(seen.fault)
+            self._fixes.setdefault(seen.fault.reason, seen.fault.fix)
         elif seen.dropped:
             self._dropped.setdefault(seen.dropped, {})[seen.number] = ""
 
     def findings(self, collectors: list[tuple[Check, Collector]]) -> list[Finding]:
         """All of them, the gravest first and then the most frequent."""
-        found = [self._finding(reason, "fault", *UNREADABLE, rows) for reason, rows in self._faults.items()]
+        found = [
+            self._finding(reason, "fault", UNREADABLE, _fix(self._fixes[reason]), rows)
+            for reason, rows in self._faults.items()
+        ]
         found += [
             self._finding(why, "dropped", *_of_dropped(why), rows) for why, rows in self._dropped.items()
         ]

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from burnish.data.example import PREPARED_COLUMNS, Example, TokenizedExample
 from burnish.data.preparation.truncate import fit, nothing_said
+from burnish.data.reading.messages import unread_keys
 from burnish.data.sources.rows import Origins, RowReader
 from burnish.data.text.encode import Encoded
 from burnish.data.text.tokenize import Drafts, assemble_all, draft_all, encode_all
@@ -104,8 +105,22 @@ class Pass:
             found = next(fresh) if isinstance(example, Example) else example
             if isinstance(found, UserError):
                 yield found.at(origin)
+            elif isinstance(found, TokenizedExample):
+                yield [found]
             else:
-                yield [found] if isinstance(found, TokenizedExample) else found
+                yield self._with_unread_keys(found, example)
+
+    def _with_unread_keys(self, found: list[TokenizedExample], example: Read) -> list[TokenizedExample]:
+        """The rows, with a warning of keys of their messages that nothing reads."""
+        unread = unread_keys(example, self._template)
+        if not unread:
+            return found
+        warning = f"messages have keys that nothing reads: {', '.join(unread)}"
+        return [replace(each, warning=each.warning or warning) for each in found]
+
+    @cached_property
+    def _template(self) -> str:
+        return str(getattr(self.tokenizer, "chat_template", None) or "")
 
     def fault_of(self, row: Mapping[str, Any], index: int) -> UserError:
         """What is wrong with a row that cannot be read."""

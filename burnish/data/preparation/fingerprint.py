@@ -13,7 +13,7 @@ from typing import Any
 from datasets.fingerprint import Hasher
 
 from burnish.data.preparation.options import POLICY, PreparationOptions
-from burnish.data.reading.formats import Family
+from burnish.data.reading.family import Family
 from burnish.data.sources.rows import Source, load_function
 
 

@@ -30,15 +30,20 @@ class PreparationOptions:
     last_turn_only_loss: bool = False
     """Train the last turn of the assistant only; chats only."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The dataset's own names of columns: {"prompt": "question"} reads `question` as the prompt."""
+    """The dataset's own names of columns: {"prompt": "question"} reads `question` as the prompt, and
+    {"context": ""} leaves `context` out."""
+    as_chats: bool = False
+    """Take plain texts for the turns of a chat: the prompt the user's, completions the assistant's."""
+    struct_columns: tuple[str, ...] = ()
+    """Columns of Arrow's structs, where a null inside of an object may be the place of a missing key."""
     row_function: str | None = None
     """A function `module:name` or `path/file.py:name` that makes of each row one of a known format."""
     on_bad_row: Literal["stop", "skip"] = "stop"
     """What a row that cannot be read does: stop the run, or be dropped and counted."""
     bad_row_budget: float = 0.01
     """How many rows may be skipped: a share of all below 1, a number from 1 on."""
-    dataset_text_field: str = "text"
-    """The column of plain text rows."""
+    dataset_text_field: str | None = None
+    """The column of plain text, which is then read whatever else is there; None: `text`, of text rows."""
     eos_token: str | None = None
     """Ends plain texts; None: the tokenizer's."""
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)

@@ -19,11 +19,12 @@ from datasets import Dataset
 
 from burnish.data.preparation.batch import Pass
 from burnish.data.preparation.fingerprint import fingerprint
+from burnish.data.preparation.notes import notes_of, spread
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.passing import outcome
 from burnish.data.preparation.report import SHOWN_ROWS, PreparationReport, Tally
-from burnish.data.reading.formats import Recognition
-from burnish.data.sources.rows import Origins, ReadRow, RowReader, Source, recognised
+from burnish.data.reading.family import Recognition
+from burnish.data.sources.rows import Origins, ReadRow, Source, recognised
 from burnish.errors import UserError
 
 
@@ -48,13 +49,15 @@ def prepare(
     dataset, name = source.dataset, source.origins.name
     if not len(dataset):
         raise UserError("there are no rows", where=name, fix="check the file, the split and your filters")
-    options = options.with_columns(source.columns)
-    reader = RowReader(read_row, options)
+    reader = source.reader(read_row, options)
+    options = reader.options
     recognition = recognised(dataset[0], reader, name)
     pass_ = Pass(source.origins, reader, tokenizer, recognition.carried if recognition else ())
     key = fingerprint(source, read_row, tokenizer, options)
     kept, ledger = outcome(dataset, pass_, options, key, f"Preparing {name}")
-    report = report_of(ledger, name, recognition, source.notes)
+    looked_at = [dataset[index] for index in spread(len(dataset))]
+    notes = [*source.notes, *notes_of(looked_at, reader, recognition, tokenizer)]
+    report = report_of(ledger, name, recognition, notes)
     apply_policy(report, options, lambda index: pass_.fault_of(dataset[index], index))
     refuse_nothing_kept(report)
     return Prepared(kept, report)
@@ -128,7 +131,7 @@ def report_of(
     return PreparationReport(
         name=name,
         format=str(recognition or ""),
-        notes=[*notes, *_notes(recognition)],
+        notes=[*notes],
         read=pc.count_distinct(columns["index"]).as_py(),
         kept=pc.count_distinct(kept["index"]).as_py(),
         examples=len(kept),
@@ -140,16 +143,6 @@ def report_of(
         trained_tokens=total("scored"),
         longest=pc.max(kept["length"]).as_py() or 0,
     )
-
-
-def _notes(recognition: Recognition | None) -> list[str]:
-    """What a person should know of how rows are taken."""
-    if recognition and recognition.family == "language" and "label" in recognition.unused:
-        return [
-            "the column 'label' is not used: completions that it calls bad are trained like the others; "
-            "use kto, which learns from both, or filter them out"
-        ]
-    return []
 
 
 def _tallies(columns: pa.Table, reason_column: str) -> dict[str, Tally]:

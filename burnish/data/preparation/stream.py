@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 from torch.utils.data import IterableDataset
 
 from burnish.data.preparation.batch import OUTCOME, Pass
+from burnish.data.preparation.notes import LOOKED_AT, notes_of
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.prepare import apply_policy, refuse_nothing_kept, report_of
 from burnish.data.preparation.report import PreparationReport
-from burnish.data.sources.rows import Origins, ReadRow, RowReader, RowStream, recognised
+from burnish.data.sources.rows import Origins, ReadRow, RowStream, recognised
 from burnish.errors import UserError
 
 BATCH = 100
@@ -97,25 +98,26 @@ class _Part:
         self, stream: RowStream, read_row: ReadRow, tokenizer: Any, options: PreparationOptions
     ) -> None:
         self.stream = stream
-        self.options = options.with_columns(stream.columns)
-        self.reader = RowReader(read_row, self.options)
+        self.read_row, self.options = read_row, options.with_columns(stream.columns)
         self.tokenizer = tokenizer
         self.report = PreparationReport(stream.name)
         self.first_fault: UserError | None = None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         run: Pass | None = None
-        recognition = None
+        recognition, notes = None, []
         start = 0
         rows = iter(self.stream.rows)
         while batch := list(itertools.islice(rows, BATCH)):
             if run is None:
-                recognition = recognised(batch[0], self.reader, self.stream.name)
+                reader = self.stream.reader(batch[0], self.read_row, self.options)
+                recognition = recognised(batch[0], reader, self.stream.name)
                 carried = recognition.carried if recognition else ()
-                run = Pass(Origins(self.stream.name), self.reader, self.tokenizer, carried)
+                run = Pass(Origins(self.stream.name), reader, self.tokenizer, carried)
+                notes = notes_of(batch[:LOOKED_AT], reader, recognition, self.tokenizer)
             outcome = run(_alike(batch), list(range(start, start + len(batch))))
             if start >= self.report.read:
-                found = report_of(outcome.select(["row", *OUTCOME]), self.stream.name, recognition)
+                found = report_of(outcome.select(["row", *OUTCOME]), self.stream.name, recognition, notes)
                 self._count(found, batch, start, run)
             yield from _kept(outcome)
             start += len(batch)

@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.data.example import Text
-from burnish.data.reading.messages import from_json, read_messages, wrong_type
+from burnish.data.reading.messages import messages_in, read_messages, unwrapped
+from burnish.data.reading.values import from_json, wrong_type
 
 Row = Mapping[str, Any]
 
 
 def text(row: Row, column: str) -> Text:
-    """A string, or messages."""
+    """A string, or messages, which may be JSON in a string."""
     value = row[column]
+    value = unwrapped(messages_in(value) if isinstance(value, str) else value, column)
     if isinstance(value, str):
         return value
     if not isinstance(value, Mapping) and not (

@@ -14,10 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from burnish.data.example import Example, Text
+from burnish.data.example import Example, Text, as_turns
 from burnish.data.reading import cells
 from burnish.data.reading.cells import Row
-from burnish.data.reading.formats import PREFERENCE, Family, Format
+from burnish.data.reading.family import Family, Format
+from burnish.data.reading.formats import PREFERENCE
 from burnish.data.reading.readers import CHOICE, TEMPLATE_COLUMNS, template_columns
 from burnish.errors import UserError
 
@@ -33,11 +34,6 @@ def _graded(row: Row, prompt: Text, completions: Sequence[Text], grades: Sequenc
     if not all(isinstance(text, str) for text in (prompt, *completions)):
         prompt, completions = as_turns(prompt, "user"), [as_turns(text, "assistant") for text in completions]
     return Example(prompt, tuple(completions), {**template_columns(row), GRADES: [*map(float, grades)]})
-
-
-def as_turns(text: Text, role: str) -> Text:
-    """A string as one message."""
-    return [{"role": role, "content": text}] if isinstance(text, str) else text
 
 
 def scored_completions(row: Row) -> Example:
@@ -136,19 +132,3 @@ GRADED = Family(
     ),
     purpose="measuring reward models",
 )
-
-
-def chats(family: Family) -> Family:
-    """The same, with plain texts taken for a chat: the prompt a user's turn, completions the assistant's."""
-    formats = tuple(replace(each, read=partial(_as_chat, each.read)) for each in family.formats)
-    return replace(family, name=f"{family.name}, as chats", formats=formats)
-
-
-def _as_chat(read: Callable[[Row], Any], row: Row) -> Example:
-    example: Example = read(row)
-    return example if example.is_chat else as_chat(example)
-
-
-def as_chat(example: Example) -> Example:
-    completions = tuple(as_turns(text, "assistant") for text in example.completions)
-    return replace(example, prompt=as_turns(example.prompt, "user"), completions=completions)

@@ -5,23 +5,28 @@
     {"from": "observation", "value": "..."}              {"role": "tool", "content": "..."}
     {..., "content": [{"type": "text", "text": "Hi"}]}   {..., "content": "Hi"}
     {..., "thinking": "..."}                             {..., "reasoning_content": "..."}
-    {..., "weight": 0}                                   {..., "train": False}
+    {..., "function_call": {"name": ...}}                {..., "tool_calls": [...]}
+    {..., "weight": 0}, {..., "loss": False}             {..., "train": False}
 
 Keys that are null are dropped: Arrow gives every message the keys of all of them. Messages, tools and tool
-calls may be JSON, as files have them whose cells are strings.
+calls may be JSON, as files have them whose cells are strings. Further keys are left for the template.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.data.example import Message
+from burnish.data.example import Example, Message
+from burnish.data.reading.tool_calls import call_turn, settle_calls
+from burnish.data.reading.values import from_json, wrong_type
 from burnish.errors import UserError, nearest, shorten
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 """Roles that chat templates share. A template may know further ones."""
+
+SYSTEM_ROLES = ("system", "developer")
 
 SHAREGPT_ROLES = {
     "human": "user",
@@ -33,30 +38,68 @@ SHAREGPT_ROLES = {
     "function_response": "tool",
     "tool_response": "tool",
 }
-"""Other people's names of the roles. `function_call` is an assistant's too, and has a call in its value."""
+"""Other people's names of the roles."""
+
+FORMER_ROLES = {"function": "tool", "tool_response": "tool"}
+"""Names that stand under `role` too: OpenAI's of functions, and ms-swift's."""
+
+CALL_ROLES = ("function_call", "tool_call")
+"""An assistant's turns whose content is a call."""
 
 REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 """Where a model's thoughts before its answer stand, the first being the one spelling."""
 
-TRAIN_FLAGS = ("train", "training", "weight")
+TRAIN_FLAGS = ("train", "training")
 """Keys that say whether an assistant's turn is trained: true or false, 1 or 0."""
+
+LOSS_FLAGS = ("weight", "loss", "loss_weight", "loss_mask", "trainable")
+"""Keys by which a turn is taken out of the loss. Being in it is the rule: 1 says no more than no flag."""
+
+LIKE_A_FLAG = re.compile(
+    r"(?:^|_)(?:loss|masks?|masked|train|training|trained|trainable|weights?)(?:_|$)", re.IGNORECASE
+)
+"""Keys of which one must know what they mean: of a `mask`, 1 may be what is trained or what is not."""
 
 
 def read_messages(value: Any, column: str) -> list[Message]:
     """A list of messages, or a single one, in the one spelling. Raises `UserError` naming the message."""
-    turns = from_json(value) if isinstance(value, str) else value
+    turns = unwrapped(from_json(value) if isinstance(value, str) else value, column)
     turns = [turns] if isinstance(turns, Mapping) else turns
     if not isinstance(turns, Sequence) or isinstance(turns, str):
         raise wrong_type(column, value, "a list of messages")
     return [_message(turn, f"column '{column}', message {index}") for index, turn in enumerate(turns)]
 
 
-def from_json(value: str) -> Any:
-    """What a string holds as JSON; the string itself if it is none."""
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+def messages_in(text: str) -> Any:
+    """The messages that a text holds as JSON, as cells of CSV files have them; else the text."""
+    if text.lstrip()[:1] not in ("[", "{"):
+        return text
+    found = from_json(text)
+    turns = found.get("messages", [found]) if isinstance(found, Mapping) else found
+    chat = isinstance(turns, list) and turns and all(map(_is_message, turns))
+    return found if chat else text
+
+
+def unwrapped(value: Any, column: str) -> Any:
+    """The messages of `{"messages": [...], "tools": []}`; other values as they are. Raises `UserError`."""
+    if not isinstance(value, Mapping) or "messages" not in value:
         return value
+    other = next((key for key, item in value.items() if key != "messages" and item), None)
+    if other is not None:
+        raise UserError(
+            f"messages with '{other}' beside them, inside of one cell",
+            where=f"column '{column}'",
+            fix=f"give the messages alone, and {other} as a column of the row",
+            reason=f"{other} inside of a cell with messages",
+        )
+    return value["messages"]
+
+
+def _is_message(turn: Any) -> bool:
+    if not isinstance(turn, Mapping) or not {"content", "value", "tool_calls"} & turn.keys():
+        return False
+    role = turn.get("role", turn.get("from"))
+    return isinstance(role, str) and role in (*ROLES, *SHAREGPT_ROLES, *FORMER_ROLES, *CALL_ROLES)
 
 
 def _message(value: Any, where: str) -> Message:
@@ -67,12 +110,13 @@ def _message(value: Any, where: str) -> Message:
             fix='write messages as {"role": "user", "content": "..."}',
             reason="a message that is no object",
         )
-    message = {key: without_nulls(item) for key, item in value.items() if item is not None}
+    message = {key: item for key, item in value.items() if item is not None}
     if "role" not in message and "from" in message:
         _from_sharegpt(message, where)
+    _settle_role(message, where)
     if isinstance(message.get("content"), list):
         message["content"] = _joined(message["content"], where)
-    _settle_calls(message, where)
+    settle_calls(message, where)
     _check(message, value, where)
     _settle_reasoning(message, where)
     _settle_flags(message, where)
@@ -81,33 +125,17 @@ def _message(value: Any, where: str) -> Message:
 
 def _from_sharegpt(message: dict[str, Any], where: str) -> None:
     role, content = message.pop("from"), message.pop("value", None)
-    if role == "function_call":
-        message["role"], message["tool_calls"] = "assistant", _calls(content, where)
-        return
     message["role"] = SHAREGPT_ROLES.get(role, role) if isinstance(role, str) else role
     if content is not None:
         message["content"] = content
 
 
-def _calls(content: Any, where: str) -> list[dict[str, Any]]:
-    """The call, or the list of calls, that a `function_call` turn holds as JSON."""
-    calls = from_json(content) if isinstance(content, str) else content
-    if isinstance(calls, str):
-        raise UserError(
-            f"the function call is not JSON: {shorten(content)}",
-            where=where,
-            fix='write {"name": "...", "arguments": {...}}',
-            reason="a function call that is not JSON",
-        )
-    calls = calls if isinstance(calls, list) else [calls]
-    if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
-        raise UserError(
-            f"a function call needs a name, found {shorten(content)}",
-            where=where,
-            fix='write {"name": "...", "arguments": {...}}',
-            reason="a function call without a name",
-        )
-    return [{"type": "function", "function": dict(call)} for call in calls]
+def _settle_role(message: dict[str, Any], where: str) -> None:
+    role = message.get("role")
+    if role in CALL_ROLES and not message.get("tool_calls"):
+        message |= call_turn(message.pop("content", None), where)
+    elif isinstance(role, str):
+        message["role"] = FORMER_ROLES.get(role, role)
 
 
 def _joined(parts: list[Any], where: str) -> str:
@@ -159,11 +187,12 @@ def _check(message: dict[str, Any], given: Any, where: str) -> None:
 
 
 def _settle_flags(message: dict[str, Any], where: str) -> None:
-    """`train`, whatever the flag was called."""
-    for name in TRAIN_FLAGS:
-        if name not in message:
+    """`train`, whatever the flag was called: True, False, or None for what is as if it were not there."""
+    flags = {name: message.pop(name) for name in [*message] if LIKE_A_FLAG.search(name)}
+    for name, flag in flags.items():
+        if name not in (*TRAIN_FLAGS, *LOSS_FLAGS):
+            _refuse_flag(name, flag, where)
             continue
-        flag = message.pop(name)
         if flag not in (0, 1):  # True and False too
             raise UserError(
                 f"{name} should be true or false (1 or 0), found {shorten(flag)}",
@@ -178,7 +207,26 @@ def _settle_flags(message: dict[str, Any], where: str) -> None:
                 fix=f"remove {name} there",
                 reason=f"{name} on a message that is not the assistant's",
             )
-        message["train"] = bool(flag)
+        if message.get("train", bool(flag)) not in (bool(flag), None):
+            raise UserError(
+                f"two flags that differ: {', '.join(flags)}",
+                where=where,
+                fix="keep one of them",
+                reason="flags of a message that differ",
+            )
+        said = True if flag and name in TRAIN_FLAGS else None if flag else False
+        message["train"] = message.get("train") if said is None else said
+
+
+def _refuse_flag(name: str, value: Any, where: str) -> None:
+    """Stop at a key that looks as if it said what is trained, unless it is empty."""
+    if value or value == 0:
+        raise UserError(
+            f"a key '{name}' that looks like a flag of what is trained, and is not known: {shorten(value)}",
+            where=where,
+            fix='write "train": false where a turn of the assistant is not trained, and remove the key',
+            reason=f"a key '{name}' of a message that is not known",
+        )
 
 
 def _settle_reasoning(message: dict[str, Any], where: str) -> None:
@@ -196,96 +244,36 @@ def _settle_reasoning(message: dict[str, Any], where: str) -> None:
     message[REASONING_KEYS[0]] = found[0]
 
 
-def _settle_calls(message: dict[str, Any], where: str) -> None:
-    """`tool_calls` as a list of objects; an empty list is none."""
-    calls = message.pop("tool_calls", None)
-    calls = from_json(calls) if isinstance(calls, str) else calls
-    if not calls:
-        return
-    calls = [calls] if isinstance(calls, Mapping) else calls
-    if not isinstance(calls, list):
-        raise UserError(
-            f"tool_calls should be a list of calls, found {shorten(calls)}",
-            where=where,
-            fix='write [{"type": "function", "function": {"name": "...", "arguments": {...}}}]',
-            reason="tool_calls that is no list",
-        )
-    for call in calls:
-        _settle_call(call, where)
-    message["tool_calls"] = calls
+READ_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "train", REASONING_KEYS[0]})
 
 
-def _settle_call(call: Any, where: str) -> None:
-    """Arguments as an object, whichever way they were written."""
-    function = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise UserError(
-            f"a tool call needs a function with a name, found {shorten(call)}",
-            where=where,
-            fix='write {"type": "function", "function": {"name": "...", "arguments": {...}}}',
-            reason="a tool call without a name",
-        )
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        arguments = from_json(arguments or "{}")
-    if arguments is not None and not isinstance(arguments, Mapping):
-        raise UserError(
-            f"the arguments of {function['name']} should be an object, found {shorten(arguments)}",
-            where=where,
-            fix='write {"name": value, ...}, as an object or as JSON',
-            reason="tool arguments that are no object",
-        )
-    if arguments is not None:
-        function["arguments"] = arguments
-
-
-def read_tools(value: Any) -> list[Any]:
-    """Tools as a list of JSON schemas in the usual form, from a list or from JSON. Raises `UserError`."""
-    found = from_json(value) if isinstance(value, str) else value
-    if isinstance(found, str):
-        raise wrong_type("tools", value, "JSON")
-    tools = [
-        from_json(tool) if isinstance(tool, str) else without_nulls(tool)
-        for tool in (found if isinstance(found, list) else [found])
-    ]
-    if not all(isinstance(tool, Mapping) for tool in tools):
-        raise wrong_type("tools", value, "a list of JSON schemas")
-    return [{"type": "function", "function": tool} if "name" in tool else tool for tool in tools]
-
-
-def without_nulls(value: Any) -> Any:
-    if isinstance(value, str):  # nearly always, and the question below is a slow one
-        return value
-    if isinstance(value, Mapping):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [without_nulls(item) for item in value]
-    return value
-
-
-KINDS = {
-    str: "text",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    list: "a list",
-    dict: "an object",
-}
-"""Names of types for reasons, which are the same for all rows with a fault."""
-
-
-def wrong_type(column: str, value: Any, expected: str) -> UserError:
-    where = f"column '{column}'"
-    if value is None:
-        return UserError(
-            f"expected {expected}, found nothing (null, or the key is missing)",
-            where=where,
-            fix="fill it in",
-            reason=f"{column} is null or missing",
-        )
-    return UserError(
-        f"expected {expected}, found {shorten(value)}",
-        where=where,
-        fix="mend the row, or convert the column with Dataset.map",
-        reason=f"{column} should be {expected}, found {KINDS.get(type(value), type(value).__name__)}",
+def unread_keys(example: object, template: str) -> list[str]:
+    """Keys of messages that hold more than a word or a number, and neither we nor the chat template read."""
+    texts = (example.prompt, *example.completions) if isinstance(example, Example) else ()
+    return sorted(
+        {
+            key
+            for text in texts
+            if not isinstance(text, str)
+            for message in text
+            for key in message.keys() - READ_KEYS
+            if _holds_content(message[key]) and key not in template
+        }
     )
+
+
+def _holds_content(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value.split()) > 2
+    return isinstance(value, Sequence | Mapping) and len(value) > 0
+
+
+def check_system(one: Any, other: Any, where: str, fix: str) -> None:
+    """Two system messages of one chat must say the same. Raises `UserError`."""
+    if str(one or "").strip() != str(other or "").strip():
+        raise UserError(
+            f"two system messages that differ: {shorten(other, 60)}, and in the chat {shorten(one, 60)}",
+            where=where,
+            fix=f"keep one of them, or {fix}",
+            reason="two system messages that differ",
+        )

@@ -13,10 +13,12 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from burnish.data.example import Example, Message, Text, TokenizedExample
+from burnish.data.example import Example, Message, Text, TokenizedExample, as_turns
 from burnish.data.reading import cells
 from burnish.data.reading.cells import Row
-from burnish.data.reading.messages import from_json, read_messages, read_tools, without_nulls, wrong_type
+from burnish.data.reading.messages import SYSTEM_ROLES, check_system, messages_in, read_messages
+from burnish.data.reading.tool_calls import read_tools
+from burnish.data.reading.values import from_json, wrong_type
 from burnish.errors import UserError, shorten
 
 # Language modeling: one path, of which spans are trained
@@ -32,25 +34,25 @@ def messages(row: Row) -> Example:
 
 
 def conversations(row: Row) -> Example:
-    return Example("", (_dialogue(row),), template_columns(row))
+    return Example("", (read_messages(row["conversations"], "conversations"),), template_columns(row))
 
 
 def instruction(row: Row) -> Example:
-    """Alpaca's columns: the input, where there is one, follows the instruction."""
+    """Alpaca's columns: the input (Dolly's context), where there is one, follows the instruction."""
     task, output = cells.string(row, "instruction"), cells.string(row, "output")
-    given = cells.optional(row, "input")
+    given = "\n\n".join(filter(None, (cells.optional(row, name) for name in ("input", "context"))))
     headings = f"### Instruction:\n{task}\n\n" + (f"### Input:\n{given}\n\n" if given else "")
     plain = Example(f"{headings}### Response:\n", (output,))
-    prompt = [*_system(row), _user(f"{task}\n\n{given}" if given else task)]
+    prompt = [_user(f"{task}\n\n{given}" if given else task)]
     return Example(prompt, ([_assistant(output)],), template_columns(row), plain=plain)
 
 
 def question_answer(row: Row) -> Example:
     question, answer = cells.text(row, "prompt"), cells.text(row, "completion")
-    prompt, completion = _as_chat(question, "user"), _as_chat(answer, "assistant")
+    prompt, completion = as_turns(question, "user"), as_turns(answer, "assistant")
     texts = isinstance(question, str) and isinstance(answer, str)
     plain = Example(f"{question}\n", (answer,)) if texts else None
-    return Example([*_system(row), *prompt], (completion,), template_columns(row), plain=plain)
+    return Example(prompt, (completion,), template_columns(row), plain=plain)
 
 
 def plain_text(row: Row) -> Example:
@@ -100,6 +102,7 @@ def explicit_preference(row: Row) -> Example:
     columns = {**template_columns(row), **_margin(row)}
     prompt, *answers = _one_kind(prompt, *answers)
     if any(_repeats(prompt, answer) for answer in answers):
+        _check_systems(prompt, answers)
         chosen, rejected = (_whole(prompt, answer) for answer in answers)
         return _at_first_difference(chosen, rejected, columns)
     return Example(prompt, tuple(answers), columns)
@@ -107,22 +110,19 @@ def explicit_preference(row: Row) -> Example:
 
 def dialogue_preference(row: Row) -> Example:
     """ShareGPT pairs: a conversation, and two ways to go on."""
-    prompt = _dialogue(row)
-    answers = tuple(_as_chat(cells.text(row, name), "assistant") for name in ("chosen", "rejected"))
+    prompt = read_messages(row["conversations"], "conversations")
+    answers = tuple(as_turns(cells.text(row, name), "assistant") for name in ("chosen", "rejected"))
     return Example(prompt, answers, {**template_columns(row), **_margin(row)})
 
 
 def question_preference(row: Row) -> Example:
-    """Orca pairs and their like: an optional system prompt, a question, and two answers."""
+    """Orca pairs and their like: a question, and two answers."""
     question, chosen, rejected = (cells.text(row, name) for name in ("prompt", "chosen", "rejected"))
-    given = cells.optional(row, "input")
-    if given and isinstance(question, str):
-        question = f"{question}\n\n{given}"
-    answers = tuple(_as_chat(answer, "assistant") for answer in (chosen, rejected))
+    answers = tuple(as_turns(answer, "assistant") for answer in (chosen, rejected))
     texts = all(isinstance(text, str) for text in (question, chosen, rejected))
     columns = {**template_columns(row), **_margin(row)}
     plain = Example(f"{question}\n", (chosen, rejected), columns) if texts else None
-    return Example([*_system(row), *_as_chat(question, "user")], answers, columns, plain=plain)
+    return Example(as_turns(question, "user"), answers, columns, plain=plain)
 
 
 def implicit_preference(row: Row) -> Example:
@@ -150,8 +150,9 @@ def is_transcript(row: Row) -> bool:
 
 def has_prompt_inside(row: Row) -> bool:
     """Whether no other column looks like the prompt; chats hold theirs."""
-    chats = all(isinstance(row[name], Sequence) and not isinstance(row[name], str) for name in CHOICE)
-    return chats or not any(name in row for name in PROMPT_LOOKALIKES)
+    cells_of = (row[name] for name in CHOICE)
+    texts = any(isinstance(messages_in(cell) if isinstance(cell, str) else cell, str) for cell in cells_of)
+    return not texts or not any(row.get(name) for name in PROMPT_LOOKALIKES)
 
 
 CHOICE = ("chosen", "rejected")
@@ -213,7 +214,14 @@ def _whole(prompt: list[Message], answer: list[Message]) -> list[Message]:
     return [*(m for m in prompt if m["role"] in SYSTEM_ROLES), *answer] if alone else answer
 
 
-SYSTEM_ROLES = ("system", "developer")
+def _check_systems(prompt: list[Message], answers: Sequence[list[Message]]) -> None:
+    """The prompt's system message and those of whole chats must say the same. Raises `UserError`."""
+    first = next((turn for turn in prompt if turn["role"] in SYSTEM_ROLES), None)
+    for name, answer in zip(CHOICE, answers, strict=True):
+        own = next((turn for turn in answer if turn["role"] in SYSTEM_ROLES), None)
+        if first and own:
+            where = f"columns 'prompt', '{name}'"
+            check_system(own.get("content"), first.get("content"), where, "remove the other")
 
 
 def _turns(chat: list[Message]) -> list[Message]:
@@ -319,31 +327,24 @@ def prompt_only(row: Row) -> Example:
 TEMPLATE_COLUMNS = ("tools", "chat_template_kwargs")
 """Columns that the chat template reads; they do not reach the objective."""
 
+COMMON_COLUMNS = (*TEMPLATE_COLUMNS, "functions")
+"""Columns that every format reads; `functions` is what tools were called once."""
+
 
 def template_columns(row: Row) -> dict[str, Any]:
     """`tools` and `chat_template_kwargs`, decoded from JSON where they are strings."""
     found: dict[str, Any] = {}
-    if row.get("tools"):
-        tools = read_tools(row["tools"])
-        found |= {"tools": tools} if tools else {}
+    given = row.get("tools") or row.get("functions")
+    if given and (tools := read_tools(given)):
+        found["tools"] = tools
     arguments = row.get("chat_template_kwargs")
     if isinstance(arguments, str):
         arguments = from_json(arguments or "{}")
     if arguments is not None and not isinstance(arguments, Mapping):
         raise wrong_type("chat_template_kwargs", arguments, "an object")
     if arguments:
-        found["chat_template_kwargs"] = without_nulls(arguments)
+        found["chat_template_kwargs"] = {key: item for key, item in arguments.items() if item is not None}
     return found
-
-
-def _dialogue(row: Row) -> list[Message]:
-    """`conversations`, after a `system` column if there is one."""
-    return [*_system(row), *read_messages(row["conversations"], "conversations")]
-
-
-def _system(row: Row) -> list[Message]:
-    text = cells.optional(row, "system")
-    return [{"role": "system", "content": text}] if text else []
 
 
 def _user(text: str) -> Message:
@@ -354,15 +355,11 @@ def _assistant(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
-def _as_chat(text: Text, role: str) -> list[Message]:
-    return [{"role": role, "content": text}] if isinstance(text, str) else text
-
-
 def _one_kind(prompt: Text, *completions: Text) -> Any:
     """All of them strings as they are, or all messages: a string among messages is one message."""
     if all(isinstance(text, str) for text in (prompt, *completions)):
         return prompt, *completions
-    return _as_chat(prompt, "user"), *(_as_chat(completion, "assistant") for completion in completions)
+    return as_turns(prompt, "user"), *(as_turns(completion, "assistant") for completion in completions)
 
 
 def _no_mixture(**texts: Text) -> None:

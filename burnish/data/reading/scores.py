@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from burnish.data.example import Example, Text
+from burnish.data.example import Example, Text, as_turns
 from burnish.data.reading import cells
 from burnish.data.reading.cells import Row
-from burnish.data.reading.messages import wrong_type
 from burnish.data.reading.readers import TEMPLATE_COLUMNS, template_columns
+from burnish.data.reading.values import wrong_type
 from burnish.errors import UserError, shorten
 
 SCORES = "scores"
@@ -42,7 +42,7 @@ def _in_order(row: Row, column: str, sign: float) -> Example:
     _check_order(completions, numbers, column)
     scores = [sign * number for number in numbers]
     if not all(isinstance(text, str) for text in (prompt, *completions)):
-        prompt, completions = _turn(prompt, "user"), [_turn(text, "assistant") for text in completions]
+        prompt, completions = as_turns(prompt, "user"), [as_turns(text, "assistant") for text in completions]
     return Example(prompt, tuple(completions), {**template_columns(row), SCORES: scores})
 
 
@@ -58,8 +58,8 @@ def scored_responses(row: Row) -> Example:
     _check_order(answers, scores, "completions")
     columns = {**template_columns(row), SCORES: scores}
     plain = Example(f"{question}\n", tuple(answers), columns)
-    completions = tuple(_turn(answer, "assistant") for answer in answers)
-    return Example(_turn(question, "user"), completions, columns, plain=plain)
+    completions = tuple(as_turns(answer, "assistant") for answer in answers)
+    return Example(as_turns(question, "user"), completions, columns, plain=plain)
 
 
 def has_responses(row: Row) -> bool:
@@ -84,10 +84,6 @@ def _check_order(completions: Sequence[Text], numbers: Sequence[float], column: 
             fix="remove the row, or give the completions different numbers",
             reason="no completion is better than another",
         )
-
-
-def _turn(text: Text, role: str) -> Text:
-    return [{"role": role, "content": text}] if isinstance(text, str) else text
 
 
 # A completion with a score, or several

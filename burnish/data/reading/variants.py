@@ -12,7 +12,9 @@ from typing import Any
 
 from burnish.data.example import Example
 from burnish.data.reading import readers, scores
-from burnish.data.reading.formats import PREFERENCE, STEPWISE, Family, Row
+from burnish.data.reading.family import Family
+from burnish.data.reading.formats import PREFERENCE, STEPWISE
+from burnish.data.reading.readers import Row
 
 
 def steps_ending_in(step_separator: str, last_step_only: bool = False) -> Family:

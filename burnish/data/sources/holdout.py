@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from burnish.data.example import Example, Text, TokenizedExample
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.sources.rows import ReadRow, RowReader, Source
+from burnish.data.sources.rows import ReadRow, Source
 from burnish.errors import UserError
 
 
@@ -86,7 +86,7 @@ def _chosen(keys: Sequence[str], target: int) -> set[str]:
 
 def prompt_keys(source: Source, read_row: ReadRow, options: PreparationOptions, seed: int) -> list[str]:
     """A digest of every row's prompt and the seed; empty for a row that cannot be read."""
-    reader = RowReader(read_row, options.with_columns(source.columns))
+    reader = source.reader(read_row, options)
     keys = []
     for row in source.dataset:
         try:

@@ -16,8 +16,10 @@ from datasets import Dataset
 
 from burnish.data.example import Example, TokenizedExample
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.reading.formats import Family, Recognition, renamed
-from burnish.errors import UserError, shorten
+from burnish.data.reading.family import Family, Recognition, as_chat, check_targets, renamed
+from burnish.data.reading.meant import mapping_for
+from burnish.data.reading.values import without_nulls
+from burnish.errors import UserError, nearest, shorten
 
 ID_COLUMNS = ("id", "row_id", "prompt_id", "uid", "uuid", "_id", "idx", "index")
 """Columns with a person's own name of a row, which messages give beside its number."""
@@ -55,10 +57,17 @@ class Source:
     origins: Origins
     columns: Mapping[str, str] = field(default_factory=dict)  # its own names of columns
     weight: float = 1.0  # how many times its rows are in an epoch; at least 1
+    is_json: bool = False  # read from JSON, where a null is what somebody wrote
     notes: tuple[str, ...] = ()  # what was done to it
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def reader(self, read_row: ReadRow, options: PreparationOptions) -> RowReader:
+        """What reads its rows. Raises `UserError` for names of columns that no format reads."""
+        structs = () if self.is_json else struct_columns(self.dataset.features)
+        options = replace(options.with_columns(self.columns), struct_columns=structs)
+        return reader_for(self.dataset[0], read_row, options, self.origins.name)
 
     def select(self, indices: Sequence[int]) -> Source:
         """Some of the rows, which keep their numbers."""
@@ -77,6 +86,24 @@ class RowStream:
     name: str
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    def reader(self, first: Mapping[str, Any], read_row: ReadRow, options: PreparationOptions) -> RowReader:
+        """What reads its rows, of which this is the first. Raises `UserError`."""
+        structs = struct_columns(getattr(self.rows, "features", None) or {})
+        options = replace(options.with_columns(self.columns), struct_columns=structs)
+        return reader_for(first, read_row, options, self.name)
+
+
+def struct_columns(features: Mapping[str, Any]) -> tuple[str, ...]:
+    """Columns in which Arrow has objects: all of one type have all of its keys, null where there was none."""
+    return tuple(name for name, feature in features.items() if _has_struct(feature))
+
+
+def _has_struct(feature: Any) -> bool:
+    if isinstance(feature, dict):
+        return True
+    inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
+    return inner is not None and _has_struct(inner)
+
 
 ReadRow = Callable[[Mapping[str, Any]], Example | TokenizedExample]
 """What a row means, as a family of formats or a function of one's own has it. Raises `UserError`."""
@@ -88,27 +115,43 @@ class RowReader:
 
     read_row: ReadRow
     options: PreparationOptions
+    guessed: Mapping[str, str] = field(default_factory=dict)  # columns that were taken by their names
 
     def __call__(self, row: Mapping[str, Any]) -> Example | TokenizedExample:
         """Raises `UserError` naming the column."""
         row = self._rebuilt(row)
-        if isinstance(self.read_row, Family):
-            return self.read_row(row, self.options.columns)
-        return self.read_row(renamed(row, self.options.columns))
+        if isinstance(self._read, Family):
+            return self._read(row, self._columns, self.options.as_chats)
+        example = self.read_row(renamed(row, self._columns))
+        if self.options.as_chats and isinstance(example, Example):
+            return as_chat(example, has_prompt=bool(example.prompt))
+        return example
 
     def recognise(self, row: Mapping[str, Any]) -> Recognition | None:
         """What rows like this one are taken for; None where a function of one's own reads them."""
-        if not isinstance(self.read_row, Family):
+        if not isinstance(self._read, Family):
             return None
-        return self.read_row.recognise(self._rebuilt(row), self.options.columns)
+        return self._read.recognise(self._rebuilt(row), self._columns)
+
+    @cached_property
+    def _columns(self) -> dict[str, str]:
+        text = self.options.dataset_text_field
+        named = {"text": text} if text not in (None, "text") else {}
+        return {**named, **self.options.columns, **self.guessed}
+
+    @cached_property
+    def _read(self) -> ReadRow:
+        """Where a column of text is named, it is the text, whatever other formats the columns would make."""
+        if self.options.dataset_text_field is None or not isinstance(self.read_row, Family):
+            return self.read_row
+        texts = tuple(each for each in self.read_row.formats if "text" in each.columns)
+        return replace(self.read_row, formats=texts) if texts else self.read_row
 
     def _rebuilt(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        text_field = self.options.dataset_text_field
-        if self._function is not None:
-            row = self._called(row)
-        if text_field != "text" and text_field in row:
-            row = {("text" if name == text_field else name): value for name, value in row.items()}
-        return row
+        if self.options.struct_columns:
+            found = {name: without_nulls(row[name]) for name in self.options.struct_columns if name in row}
+            row = {**row, **found}
+        return row if self._function is None else self._called(row)
 
     def _called(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         name = self.options.row_function
@@ -140,6 +183,39 @@ class RowReader:
         return {name: value for name, value in self.__dict__.items() if name != "_function"}
 
 
+def reader_for(
+    first: Mapping[str, Any], read_row: ReadRow, options: PreparationOptions, name: str
+) -> RowReader:
+    """What reads rows like the first; columns of other names are taken for those that seem to be meant.
+
+    Raises `UserError` for a name on the left of `columns` that no format reads, and a text field that is not
+    there; `name` is that of the source.
+    """
+    try:
+        return _reader_for(first, read_row, options)
+    except UserError as error:
+        raise error.at(name) from error.__cause__
+
+
+def _reader_for(first: Mapping[str, Any], read_row: ReadRow, options: PreparationOptions) -> RowReader:
+    reader = RowReader(read_row, options)
+    text = options.dataset_text_field
+    row = reader._rebuilt(first)
+    if text is not None and text not in row:
+        raise UserError(
+            f"no column '{text}'; there is {', '.join(row)}.{nearest(text, row)}",
+            where="dataset_text_field",
+            fix="name the column that holds the text",
+        )
+    if not isinstance(read_row, Family):
+        return reader
+    check_targets(options.columns, read_row.known)
+    if text is not None or read_row.find(renamed(row, options.columns)) is not None:
+        return reader
+    guessed = mapping_for(renamed(row, options.columns), [read_row])
+    return replace(reader, guessed={name: options.columns.get(own) or own for name, own in guessed.items()})
+
+
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Columns, as a dataset gives a batch, as rows."""
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -158,8 +234,8 @@ def check_first(source: Source, read_row: ReadRow, options: PreparationOptions) 
 
     Where rows that cannot be read are skipped, what is in the row does not matter here.
     """
-    reader = RowReader(read_row, options.with_columns(source.columns))
     first = source.dataset[0]
+    reader = source.reader(read_row, options)
     try:
         reader.recognise(first)
         if options.on_bad_row == "stop":
@@ -189,15 +265,18 @@ def load_function(name: str) -> Callable[..., Any]:
 
 
 def parse_columns(value: Mapping[str, str] | str | None) -> dict[str, str]:
-    """`prompt=question,chosen=good_answer` as a dictionary. Raises `UserError`."""
+    """`prompt=question,chosen=good_answer,context=` as a dictionary; an empty one is left out.
+
+    Raises `UserError`.
+    """
     if value is None or isinstance(value, Mapping):
-        return dict(value or {})
+        return {name: own or "" for name, own in (value or {}).items()}
     pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
     for name, equals, own in pairs:
-        if not (name.strip() and equals and own.strip()):
+        if not (name.strip() and equals):
             raise UserError(
                 f"expected name=column, found {shorten(name + equals + own)}",
                 where="columns",
-                fix="write prompt=question,chosen=good_answer",
+                fix="write prompt=question,chosen=good_answer; context= leaves a column out",
             )
     return {name.strip(): own.strip() for name, _, own in pairs}

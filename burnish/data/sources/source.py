@@ -89,7 +89,9 @@ def load_rows(
         )
     else:
         sample = None
-        found = Source(_from_object(name, split), Origins(label or shorten(type(name).__name__)))
+        listed = not isinstance(name, Dataset | DatasetDict)
+        origins = Origins(label or shorten(type(name).__name__))
+        found = Source(_from_object(name, split), origins, is_json=listed)
     if not len(found):
         raise UserError("there are no rows", where=found.origins.name, fix="check the file and the split")
     found = replace(found, columns=dict(columns or {}))
@@ -242,10 +244,11 @@ def _read(files: list[Path], place: str, cache_dir: str | None) -> Source:
     kind = BUILDERS.get(place) or one_format(files)
     dataset, counts = READERS[kind](files, cache_dir)
     if len(files) == 1:
-        return Source(dataset, Origins(str(files[0])))
+        return Source(dataset, Origins(str(files[0])), is_json=kind in ROWS)
     firsts = [sum(counts[:index]) for index in range(len(files))]
     names = [str(file) for file in files]
-    return Source(dataset, Origins(place, files=tuple(zip(names, firsts, strict=True))))
+    files_of = tuple(zip(names, firsts, strict=True))
+    return Source(dataset, Origins(place, files=files_of), is_json=kind in ROWS)
 
 
 class _FileRows:

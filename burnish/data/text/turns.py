@@ -37,7 +37,8 @@ def trained_turns(
 ) -> list[int] | None:
     """The assistant's turns that are trained, by their place in the chat; None: all of the text.
 
-    Flags of a row go before `assistant_only_loss`: the turns flagged true, or else those not flagged false.
+    Flags of a row go before `assistant_only_loss`: the turns flagged true, or else those not flagged false
+    (a flag of None is none, but that the row has flags).
     Raises `UserError` if a turn of a prompt is flagged true that is not trained.
     """
     messages = [*prompt, *completion]
@@ -56,7 +57,7 @@ def trained_turns(
     if options.last_turn_only_loss:
         turns = turns[-1:]
     chosen = any(flags.values())
-    return [turn for turn in turns if flags.get(turn, not chosen)]
+    return [turn for turn in turns if (not chosen if flags.get(turn) is None else flags[turn])]
 
 
 def passages(whole: Conversation, turns: list[int] | None, first: int) -> list[Passage]:

@@ -235,4 +235,6 @@ def test_checks_have_names_of_their_own_and_can_be_made():
         "in the evaluation",
         "13-gram of the evaluation",
         "stop token not trained",
+        "plain text for a chat model",
+        "content not read",
     ]
