@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from burnish import units
+
 DELAY = 0.4
 """Seconds before a bar appears: what is faster needs none."""
 
@@ -82,7 +84,7 @@ class Bar:
         facts = [f"{self.n:,}{of} {self.unit}".rstrip()]
         if self.total and 0 < self.n <= self.total:
             passed = time.perf_counter() - self.start
-            facts.append(f"{duration(passed / self.n * (self.total - self.n))} left")
+            facts.append(f"{units.clock(passed / self.n * (self.total - self.n))} left")
         return facts
 
     def _words(self) -> str:
@@ -134,20 +136,6 @@ def gauge(share: float, width: int, console: Console) -> Text:
     filled = full * (halves // 2) + half * (halves % 2)
     rest = empty * (width - len(filled))
     return Text.assemble((filled, "cyan"), (rest, "bright_black"))
-
-
-def duration(seconds: float) -> str:
-    """`0:07`, `12:40`, `3:05:00`, `2 d 4:00`."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24}:{minute:02}"
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def size(count: float) -> str:
-    """Bytes as `840 MB` or `3.2 GB`, in powers of 1024."""
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
 
 
 # Bars of transformers

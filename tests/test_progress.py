@@ -7,19 +7,7 @@ import pytest
 from rich.console import Console
 
 from burnish import progress
-from burnish.progress import Bar, duration, gauge, line, own_bars, size
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.4, "0:00"), (59.6, "1:00"), (760, "12:40"), (11100, "3:05:00"), (187200, "2 d 4:00")],
-)
-def test_durations(seconds, shown):
-    assert duration(seconds) == shown
-
-
-def test_sizes():
-    assert [size(840 * 2**20), size(3.2 * 2**30)] == ["840 MB", "3.2 GB"]
+from burnish.progress import Bar, gauge, line, own_bars
 
 
 def console(width: int, encoding: str = "utf-8") -> Console:

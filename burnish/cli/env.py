@@ -8,7 +8,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from burnish import __version__
+from burnish import __version__, units
 
 PACKAGES = (
     "torch",
@@ -47,11 +47,10 @@ def environment() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Usable cores, and memory in GiB."""
+    """Usable cores, and memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-        memory = f"{gigabytes:.1f} GiB"
+        memory = units.size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (ValueError, OSError, AttributeError):  # not a POSIX system
         memory = "unknown"
     return {"cores": str(cores), "memory": memory}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from burnish import units
 from burnish.cli.quiet import quiet
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.sources.rows import parse_columns
@@ -17,7 +18,6 @@ from burnish.errors import UserError
 from burnish.evaluation.report import RewardReport, evaluate
 from burnish.evaluation.reward_model import RewardModel
 from burnish.evaluation.text import show
-from burnish.evaluation.words import percent
 from burnish.progress import Bar
 from burnish.terminal import open_console
 
@@ -102,5 +102,8 @@ def _print(report: RewardReport, request: Request) -> None:
 def _judge(report: RewardReport, least: float | None) -> int:
     if least is None or report.accuracy.value >= least:
         return 0
-    print(f"failed accuracy {percent(report.accuracy.value)}, less than {percent(least)}", file=sys.stderr)
+    print(
+        f"failed accuracy {units.share(report.accuracy.value)}, less than {units.share(least)}",
+        file=sys.stderr,
+    )
     return EXIT_BELOW

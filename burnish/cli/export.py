@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from burnish import units
 from burnish.cli.quiet import quiet
-from burnish.cli.spelling import bytes_in_words
 from burnish.errors import UserError
 from burnish.export.export import Artefact, check_form, export_safetensors, merge
 from burnish.terminal import open_console
@@ -94,7 +94,7 @@ def show(artefact: Artefact, console: Console) -> None:
     console.print(table)
     console.print()
     size = sum(path.stat().st_size for path in artefact.files)
-    console.print(Text(f"wrote {artefact.folder}: {len(artefact.files)} files, {bytes_in_words(size)}"))
+    console.print(Text(f"wrote {artefact.folder}: {len(artefact.files)} files, {units.size(size)}"))
     if verification.passed:
         console.print(
             Text(f"It is what was trained in {verification.trained}, compared by {verification.compared_by}.")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from burnish.cli.spelling import bytes_in_words
+from burnish import units
 from burnish.export.card import front_matter, write_card
 from burnish.export.facts import facts_of
 from burnish.export.push import Upload, plan_upload, push
@@ -45,9 +45,9 @@ def show(upload: Upload, console: Console) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right")
     for name, size in upload.files.items():
-        table.add_row(bytes_in_words(size), Text(name, overflow="fold"))
+        table.add_row(units.size(size), Text(name, overflow="fold"))
     console.print(table)
     who = "only you and those you let see it" if upload.private else "everyone"
     console.print(
-        Text(f"{len(upload.files)} files, {bytes_in_words(upload.bytes)}, to {upload.repository}, for {who}")
+        Text(f"{len(upload.files)} files, {units.size(upload.bytes)}, to {upload.repository}, for {who}")
     )

@@ -64,16 +64,18 @@ class Score:
         kinds: set[type] = set()
         for place, row in enumerate(answered.rows):
             found = [self._grade(row, answered.answer(place, m)) for m in range(len(answered.models))]
-            kinds |= {type(each) for each in found if each is not None}
+            kinds |= {type(each) for each in found}
             values.append([None if each is None else float(each) for each in found])
             progress(self.name, place + 1, len(answered.rows))
-        if not kinds:
+        known = {each for row in values for each in row if each is not None}
+        if not known:
             raise UserError(
                 "it returned None for every answer", where=self.name, fix="return a number or a bool"
             )
         missing = sum(each is None for row in values for each in row)
         notes = [f"{missing:,} answers got no score (None)"] if missing else []
-        unit = SHARE if kinds <= {bool, np.bool_} else "score"
+        # Bools, or floats of 0 and 1, say right or wrong; whole numbers may be counts of anything.
+        unit = SHARE if known <= {0.0, 1.0} and int not in kinds else "score"
         return by_values(answered, self.name, unit, values, notes=notes)
 
     def _grade(self, row: Asked, answer: str) -> Any:

@@ -11,13 +11,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish import units
 from burnish.comparison import words
 from burnish.comparison.prompts import as_text
 from burnish.comparison.result import SHARE, Comparison, Measure
 from burnish.comparison.text import last_turn
 from burnish.evaluation.statistics import Estimate
 from burnish.pages.charts import interval
-from burnish.pages.shell import counted, render, visible, write
+from burnish.pages.shell import render, visible, write
 
 TEMPLATE = Path(__file__).with_name("page.html")
 OPEN, LISTED = 12, 200
@@ -95,7 +96,7 @@ def page_values(comparison: Comparison) -> dict[str, Any]:
         "more_rows": rows[OPEN:],
         "left_out": len(comparison.prompts.rows) - len(rows),
         "sections": [("measures", "Measures"), ("answers", "Answers")],
-        "prompts": counted(len(comparison.prompts.rows), "prompt"),
+        "prompts": units.counted(len(comparison.prompts.rows), "prompt"),
     }
 
 

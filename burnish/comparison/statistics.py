@@ -124,11 +124,14 @@ def length_controlled(won: Floats, first: Floats, second: Floats, seed: int = 0)
     (arXiv:2404.04475, eq. 2) without its term for how hard a prompt is, which needs many models. `won` may be
     a half. The fit has weak normal priors, `N(0, 100)` for the skill and `N(0, 1)` for the slope. The
     interval fits bootstrap samples of prompts. None where lengths never differ: there is nothing to take out.
+    Where every prompt says the same, length explains nothing, and the interval is Wilson's.
     """
     gap = second - first
     spread = float(gap.std())
     if not spread:
         return None
+    if np.all(won == won[0]):
+        return _certain(float(won[0]), len(won))
     x = np.tanh(gap / spread)
     (skill, _), rows = fit(won, x, np.ones((1, len(won))))[0], len(won)
     generator = np.random.default_rng(seed)

@@ -157,5 +157,5 @@ def _said(measure: Measure, pair: Pair) -> list[str]:
     if pair.wins is not None and measure.name != "finished":
         parts.append(f"win rate {words.rate(pair)}, {words.tally(pair)}")
         if pair.wins.length_controlled is not None:
-            parts.append(f"at equal length {words.controlled(pair)}")
+            parts.append(f"length-controlled {words.controlled(pair)}")
     return parts

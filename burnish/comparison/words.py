@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from burnish import units
 from burnish.comparison.result import SHARE, Comparison, Measure, Pair
+from burnish.evaluation import statistics
 from burnish.evaluation.statistics import Estimate
 
 NAMES = {
     "loss": "eval loss",
     "reward": "reward",
     "length": "length",
-    "finished": "ended by itself",
+    "finished": "finished",
     "judge": "judged better",
     "person": "voted better",
 }
@@ -34,17 +36,20 @@ def value(number: float | None, unit: str) -> str:
     if number is None or math.isnan(number):
         return "–"
     if unit == SHARE:
-        return f"{100 * number:.1f} %"
+        return units.share(number)
     if unit == "characters":
         return f"{number:,.0f}"
     return f"{number:,.3f}" if abs(number) < 1000 else f"{number:,.0f}"
 
 
 def interval(found: Estimate, unit: str) -> str:
+    """`51.0 to 73.0 %`. Values that are all the same say nothing of the prompts to come."""
     if math.isnan(found.value):
         return "–"
+    if found.low == found.high:
+        return "all the same" if found.rows > 1 else "one prompt"
     if unit == SHARE:
-        return f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
+        return units.share_range(found.low, found.high)
     return f"{value(found.low, unit)} to {value(found.high, unit)}"
 
 
@@ -69,22 +74,19 @@ def _signed(number: float, unit: str) -> str:
 
 
 def verdict(comparison: Comparison, measure: Measure, pair: Pair) -> str:
-    """Whether a difference can be told from chance, in a few words."""
+    """Which of two models is better by this measure, or that the difference is not significant."""
     later, earlier = comparison.names[pair.of], comparison.names[pair.against]
     found = pair.difference
-    if found is not None and not math.isnan(found.value):
-        if found.low <= 0 <= found.high:
-            return "no difference that can be told from chance"
-        higher, lower = (later, earlier) if found.value > 0 else (earlier, later)
-        if measure.higher_is_better is None:
-            return f"{higher} has more"
-        return f"{higher if measure.higher_is_better else lower} is better"
-    if pair.wins is not None and not math.isnan(pair.wins.rate.value):
-        rate = pair.wins.rate
-        if rate.low <= 0.5 <= rate.high:
-            return "cannot be told from a coin"
-        return f"{later if rate.value > 0.5 else earlier} wins"
-    return "not known"
+    more_is_better = measure.higher_is_better is not False
+    told = statistics.verdict(found, pair.wins.rate if pair.wins else None, more_is_better)
+    if told == statistics.MIXED:
+        assert found is not None
+        first, second = (later, earlier) if (found.value > 0) == more_is_better else (earlier, later)
+        return f"mixed: {first} has the better mean, {second} wins more prompts"
+    if told not in (statistics.BETTER, statistics.WORSE):
+        return told or "not known"
+    winner = later if told == statistics.BETTER else earlier
+    return f"{winner} has more" if measure.higher_is_better is None else f"{winner} is better"
 
 
 def rate(pair: Pair) -> str:

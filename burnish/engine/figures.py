@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.progress import size
+from burnish import units
 
 Logs = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ COLUMNS: Sequence[Column] = (
     Column("logp rejected", ("logps/rejected",), decimals(2)),
     Column("reward", ("mean_reward",), decimals(3)),
     Column("entropy", ("entropy",), decimals(3)),
-    Column("memory", ("peak_bytes",), size),
+    Column("memory", ("peak_bytes",), units.size),
     Column("epoch", ("epoch",), decimals(2), 6),
 )
 """In the order in which they are shown, and in which they give way where the terminal is narrow."""

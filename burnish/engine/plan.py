@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
+from burnish import units
 from burnish.data.preparation.stream import SHUFFLED, PreparedStream
 from burnish.data.text.preview import preview
 from burnish.engine.rows import first_example
@@ -80,8 +81,8 @@ def make_plan(engine: Engine) -> Plan:
     )
 
     plan = Plan(budget, _parameters_per_token(inner))
-    plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {_count(total)} parameters")
-    plan.say("trained", f"{_count(trained)} parameters, {trained / total:.1%}", _adapter(model))
+    plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {units.count(total)} parameters")
+    plan.say("trained", f"{units.count(trained)} parameters, {units.share(trained / total)}", _adapter(model))
     _say_data(plan, engine)
     if engine.train_dataset is not None:
         plan.preview = preview(first_example(engine.train_dataset), engine.processing_class, limit=PREVIEW)
@@ -131,7 +132,7 @@ def token_budget(
     checkpoint, why_checkpoint = bool(args.activation_checkpointing), "as asked"
     if args.checkpointing_is_open:
         checkpoint = longest > fits
-        needed = f"the longest row takes about {_bytes(longest * per_token)} of {_bytes(free)}"
+        needed = f"the longest row takes about {units.size(longest * per_token)} of {units.size(free)}"
         why_checkpoint = needed if checkpoint else f"it fits: {needed}"
     if checkpoint:
         fits *= max(1, getattr(config.get_text_config(), "num_hidden_layers", 1) // 4)
@@ -142,7 +143,7 @@ def token_budget(
         fewest, most = CPU_TOKENS
         most = min(most, max(fewest, int(CPU_ACTIVATIONS / per_token)))
     budget = max(1, min(most, fits))
-    why = f"about {_bytes(budget * per_token)} of activations; the result is the same for any"
+    why = f"about {units.size(budget * per_token)} of activations; the result is the same for any"
     return Budget(budget, why, checkpoint, why_checkpoint)
 
 
@@ -199,14 +200,6 @@ def _name(inner: nn.Module) -> str:
     return Path(name).name or type(inner).__name__
 
 
-def _count(count: int) -> str:
-    return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.1f}M" if count >= 1e5 else f"{count:,}"
-
-
-def _bytes(count: float) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**28 else f"{count / 2**20:.0f} MB"
-
-
 def _adapter(model: nn.Module) -> str:
     configs = getattr(model, "peft_config", None)
     if not configs:
@@ -246,5 +239,5 @@ def _dtype(engine: Engine, model: nn.Module) -> tuple[str, str]:
     frozen = {p.dtype for p in model.parameters() if not p.requires_grad}
     computed = str(engine.compute_dtype or next(iter(trained))).removeprefix("torch.")
     stored = f"{names(trained)} weights" + (f" on a {names(frozen)} base" if frozen else "")
-    reason = "small updates are kept, and products run in the fast dtype"
+    reason = "bf16 compute, fp32 master weights"
     return f"computes in {computed}, {stored}", reason if computed == "bfloat16" else "as stored"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from burnish import units
 from burnish.engine.figures import number
 
 Logs = Mapping[str, Any]
@@ -202,7 +203,7 @@ def few_trained_tokens(history: History) -> Notice | None:
     """
     if history.trained_share is None or history.trained_share >= 0.02:
         return None
-    share = f"{history.trained_share:.1%}"
+    share = units.share(history.trained_share)
     text = f"only {share} of the tokens are trained: are these all of the answers? (burnish inspect)"
     return Notice(history.step, "few_trained_tokens", "note", text)
 

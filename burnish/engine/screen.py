@@ -26,9 +26,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from burnish import units
 from burnish.engine.figures import COLUMNS, GAP, Column, chosen, evaluated, number, sparkline
 from burnish.engine.pace import Pace
-from burnish.progress import REFRESH, drawing, duration, line, size
+from burnish.progress import REFRESH, drawing, line
 
 SHOWN_SAMPLES = 3
 """Answers that are shown each time; all are in samples.jsonl."""
@@ -84,11 +85,11 @@ class Screen:
 
 def summary(pace: Pace, logs: Mapping[str, Any]) -> str:
     """What a finished training took, in a line."""
-    facts = [f"trained {pace.step:,} steps in {duration(pace.seconds)}"]
+    facts = [f"trained {pace.step:,} steps in {units.duration(pace.seconds)}"]
     if pace.tokens_per_second:
         facts.append(f"{pace.tokens_per_second:,.0f} tokens/s")
     if "peak_bytes" in logs:
-        facts.append(f"peak {size(logs['peak_bytes'])}")
+        facts.append(f"peak {units.size(logs['peak_bytes'])}")
     return ", ".join(facts)
 
 
@@ -273,9 +274,9 @@ class TerminalScreen(Screen):
 
     def _progress(self) -> Text:
         step, total = self.pace.step, self.pace.total
-        facts = [f"{step:,}/{total:,}", f"{step / max(total, 1):.0%}"]
+        facts = [f"{step:,}/{total:,}", units.share(step / max(total, 1), 0)]
         if self.pace.left is not None:
-            facts.append(f"{duration(self.pace.left)} left")
+            facts.append(f"{units.clock(self.pace.left)} left")
         return line("", step, total, facts, self.console)
 
     def _facts(self) -> Text:
@@ -286,7 +287,7 @@ class TerminalScreen(Screen):
         facts += [f"lr {number(logs['learning_rate'])}"] if "learning_rate" in logs else []
         facts += [f"grad norm {number(logs['grad_norm'])}"] if "grad_norm" in logs else []
         facts += [f"{logs['tokens_per_second']:,.0f} tokens/s"] if logs.get("tokens_per_second") else []
-        facts += [f"peak {size(logs['peak_bytes'])}"]
+        facts += [f"peak {units.size(logs['peak_bytes'])}"]
         room = self.console.width - 3 - sum(len(fact) + GAP for fact in facts)
         if sparks := sparkline(self._losses, min(24, room)):
             facts[0] += f" {sparks}"

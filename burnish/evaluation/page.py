@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish import units
 from burnish.evaluation import words
 from burnish.evaluation.report import RewardReport
 from burnish.evaluation.statistics import Estimate
@@ -39,7 +40,7 @@ class Line:
 
 def line(name: str, found: Estimate) -> Line:
     plot = interval(found.value, found.low, found.high) if found.rows else Markup("")
-    return Line(name, f"{found.rows:,.0f}", words.percent(found.value), words.interval(found), plot)
+    return Line(name, f"{found.rows:,.0f}", units.share(found.value), words.interval(found), plot)
 
 
 def lines(found: Iterable[tuple[str, Estimate]]) -> list[Line]:
@@ -58,7 +59,7 @@ def page_values(report: RewardReport) -> dict[str, Any]:
         "facts": facts(report),
         "subsets": lines(report.subsets.items()),
         "by_margin": lines((words.margin_name(group), group.accuracy) for group in report.by_margin),
-        "reliability": lines((words.percent(b.confidence), b.accuracy) for b in report.reliability),
+        "reliability": lines((units.share(b.confidence), b.accuracy) for b in report.reliability),
         "reliability_chart": reliability_chart(report),
         "calibration": words.calibration_meaning(report),
         "by_length": lines((words.length_name(group), group.accuracy) for group in report.by_length),
@@ -96,8 +97,8 @@ def sections(report: RewardReport) -> list[tuple[str, str]]:
 def figures(report: RewardReport) -> list[tuple[str, str, str]]:
     """The numbers at the head: a term, its number, and a word on it."""
     found = [
-        ("Right", words.percent(report.accuracy.value), words.interval(report.accuracy)),
-        ("Mean of subsets", words.percent(report.mean_of_subsets) if len(report.subsets) > 1 else "", ""),
+        ("Right", units.share(report.accuracy.value), words.interval(report.accuracy)),
+        ("Mean of subsets", units.share(report.mean_of_subsets) if len(report.subsets) > 1 else "", ""),
         ("Calibration error", f"{report.calibration_error:.3f}", ""),
         ("Log loss", f"{report.log_loss:.3f}", "0.693 knows nothing"),
         ("Rows scored", f"{report.kept:,}", f"of {report.read:,}"),
@@ -112,7 +113,7 @@ def facts(report: RewardReport) -> list[tuple[str, str]]:
         ("Data", report.data),
         ("Read as", report.format),
         ("Pairs", f"{report.pairs:,}; a row with several counts once"),
-        ("Equal rewards", f"{words.percent(report.tied)} of pairs, each half right" if report.tied else ""),
+        ("Equal rewards", f"{units.share(report.tied)} of pairs, each half right" if report.tied else ""),
         ("Left out", words.lost(report)),
         *(("Note", note) for note in report.notes),
     ]
@@ -123,7 +124,7 @@ def reliability_chart(report: RewardReport) -> Markup:
     """What is claimed across, what came true up."""
     points = [(each.confidence, each.accuracy.value) for each in report.reliability]
     ranges = [(each.accuracy.low, each.accuracy.high) for each in report.reliability]
-    told = ", ".join(f"{words.percent(a, 0)} claimed {words.percent(b, 0)} right" for a, b in points)
+    told = ", ".join(f"{units.share(a, 0)} claimed {units.share(b, 0)} right" for a, b in points)
     name = f"Reliability: {told}"
     low = 0.5 if all(low >= 0.5 for low, _ in ranges) else 0.0
     up = TENTHS if low else QUARTERS

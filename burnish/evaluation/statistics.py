@@ -33,6 +33,33 @@ class Estimate:
     high: float
     rows: float
 
+    def side(self, middle: float) -> int:
+        """1 or -1 where the whole interval lies above or below `middle`, 0 where it holds it."""
+        return int(self.low > middle) - int(self.high < middle)
+
+
+BETTER, WORSE, MIXED, NOT_SIGNIFICANT = "better", "worse", "mixed", "not significant"
+
+
+def verdict(difference: Estimate | None, win_rate: Estimate | None, higher_is_better: bool = True) -> str:
+    """Whether the later of two models is the better one; empty where nothing is known.
+
+    By the mean of its differences where values have one, else by its win rate: the interval of 95 % must not
+    hold 0, or one half. `mixed` where the mean is better while it loses more prompts than it wins, or the
+    other way round: a few prompts then make the mean.
+    """
+    difference, win_rate = (None if e is None or math.isnan(e.value) else e for e in (difference, win_rate))
+    if difference is None and win_rate is None:
+        return ""
+    if difference is None:
+        assert win_rate is not None
+        side = win_rate.side(0.5)
+    else:
+        side = difference.side(0.0) * (1 if higher_is_better else -1)
+        if win_rate is not None and side * (win_rate.value - 0.5) < 0:
+            return MIXED
+    return {1: BETTER, -1: WORSE, 0: NOT_SIGNIFICANT}[side]
+
 
 @dataclass(frozen=True)
 class Pairs:

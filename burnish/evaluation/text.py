@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from burnish import units
 from burnish.evaluation import words
 from burnish.evaluation.report import RewardReport
 from burnish.evaluation.statistics import Estimate
@@ -51,7 +52,7 @@ def _header(report: RewardReport) -> Table:
 def _mean(report: RewardReport) -> str:
     if len(report.subsets) < 2:
         return ""
-    return f"mean of the subsets {words.percent(report.mean_of_subsets)}"
+    return f"mean of the subsets {units.share(report.mean_of_subsets)}"
 
 
 def _shares(title: str, found: Iterable[tuple[str, Estimate]], below: str = "") -> RenderableType | None:
@@ -61,7 +62,7 @@ def _shares(title: str, found: Iterable[tuple[str, Estimate]], below: str = "") 
         return None
     table = _table(title)
     for name, each in found:
-        cells = (f"{each.rows:,.0f}", words.percent(each.value), words.interval(each))
+        cells = (f"{each.rows:,.0f}", units.share(each.value), words.interval(each))
         table.add_row(Text(name), *cells, Text(bar(each), style="cyan"))
     return Group(table, Text(below, style="dim")) if below else table
 
@@ -90,11 +91,11 @@ def _calibration(report: RewardReport) -> RenderableType:
     table = _table("claimed")
     for each in report.reliability:
         right = each.accuracy
-        cells = (f"{right.rows:,.0f}", words.percent(right.value), words.interval(right))
-        table.add_row(words.percent(each.confidence), *cells, Text(bar(right), style="cyan"))
+        cells = (f"{right.rows:,.0f}", units.share(right.value), words.interval(right))
+        table.add_row(units.share(each.confidence), *cells, Text(bar(right), style="cyan"))
     numbers = (
         f"expected calibration error {report.calibration_error:.3f}, log loss {report.log_loss:.3f}, "
-        f"ties {words.percent(report.tied)}"
+        f"ties {units.share(report.tied)}"
     )
     return Group(table, Text(words.calibration_meaning(report), style="dim"), Text(numbers))
 
@@ -106,7 +107,7 @@ def _length(report: RewardReport) -> RenderableType:
     plain, partial = bias.correlation, bias.at_equal_grade
     lines = [
         words.length_meaning(report),
-        f"right where the better one is {', '.join(f'{n} {words.percent(e.value)}' for n, e in groups)}",
+        f"right where the better one is {', '.join(f'{n} {units.share(e.value)}' for n, e in groups)}",
         f"correlation of reward and length {words.signed(plain.value)} ({words.signed_range(plain)}), "
         f"of equally good completions {words.signed(partial.value)} ({words.signed_range(partial)})",
     ]

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 
+from burnish import units
 from burnish.evaluation.report import RewardReport
 from burnish.evaluation.statistics import LENGTH_EDGES, Estimate, Group
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """0.523 as `52.3 %`; what is not known as a dash."""
-    return "–" if math.isnan(value) else f"{100 * value:.{digits}f} %"
-
-
 def interval(estimate: Estimate) -> str:
     """`46.2 to 58.4 %`."""
-    return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} %" if estimate.rows else "–"
+    return units.share_range(estimate.low, estimate.high) if estimate.rows else units.UNKNOWN
 
 
 def number(value: float) -> str:
@@ -46,12 +42,12 @@ def rows(count: float, noun: str = "row") -> str:
 def verdict(report: RewardReport) -> str:
     """The report in one sentence."""
     found = report.accuracy
-    head = f"Right on {percent(found.value)} of {rows(found.rows)} (95 % interval {interval(found)})"
+    head = f"Right on {units.share(found.value)} of {rows(found.rows)} (95 % interval {interval(found)})"
     if found.low > 0.5:
         return f"{head}."
     if found.high < 0.5:
-        return f"{head}: worse than a coin."
-    return f"{head}: it cannot be told from a coin."
+        return f"{head}: worse than chance."
+    return f"{head}: not significantly different from chance (50 %)."
 
 
 def lost(report: RewardReport) -> str:
@@ -87,14 +83,14 @@ def length_meaning(report: RewardReport) -> str:
     if not bias.longer_preferred.rows:
         return "All completions of a pair are equally long."
     head = (
-        f"The longer completion has the higher reward in {percent(bias.longer_preferred.value)} of pairs, "
-        f"and is the better one in {percent(bias.longer_better.value)}."
+        f"The longer completion has the higher reward in {units.share(bias.longer_preferred.value)} of "
+        f"pairs, and is the better one in {units.share(bias.longer_better.value)}."
     )
     if bias.at_equal_grade.low > 0:
-        return f"{head} The model favours length: of equally good completions the longer has more reward."
+        return f"{head} Length bias: of equally good completions the longer one gets the higher reward."
     if bias.at_equal_grade.high < 0:
-        return f"{head} The model favours brevity: of equally good completions the shorter has more reward."
-    return f"{head} No bias to length can be told from chance."
+        return f"{head} Length bias: of equally good completions the shorter one gets the higher reward."
+    return f"{head} No significant length bias."
 
 
 def calibration_meaning(report: RewardReport) -> str:
@@ -104,5 +100,5 @@ def calibration_meaning(report: RewardReport) -> str:
     way = "claims more than comes true" if gap > 0 else "claims less than comes true"
     return (
         f"Confidence is sigmoid(|margin|), 50 % and up. On average the model claims "
-        f"{percent(claimed / weight)} and is right in {percent(report.accuracy.value)}: it {way}."
+        f"{units.share(claimed / weight)} and is right in {units.share(report.accuracy.value)}: it {way}."
     )

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from burnish import __version__
+from burnish import __version__, units
 from burnish.export.facts import Facts, data_of, facts_of, is_hub_name, loss_papers, method_words
 from burnish.pages.markdown import code, lines_of, linked
 from burnish.secrets import hidden, is_secret, without_secrets
@@ -178,10 +178,12 @@ def training_words(run: Mapping[str, Any]) -> str:
     if machine:
         device = machine.get("device")
         cores = f", {machine['cores']} cores" if machine.get("cores") else ""
+        seconds = run.get("seconds")
+        took = units.duration(seconds) if is_number(seconds) else "a time that is not known"
         where = f"{machine.get('cpu') or ''}{cores}" if device in (None, "cpu") else str(device)
-        sentences.append(f"Trained on {where.strip(', ')} in {seconds(run.get('seconds'))}")
+        sentences.append(f"Trained on {where.strip(', ')} in {took}")
         if measured.get("peak_bytes"):
-            sentences[-1] += f", with at most {measured['peak_bytes'] / 1e9:.1f} GB of memory"
+            sentences[-1] += f", with at most {units.size(measured['peak_bytes'])} of memory"
         sentences[-1] += "."
     return " ".join(sentences)
 
@@ -304,15 +306,6 @@ def number(value: Any) -> str:
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def seconds(value: Any) -> str:
-    """`41 s`, `12 min`, `3.5 h`."""
-    if not is_number(value):
-        return "a time that is not known"
-    if value < 120:
-        return f"{value:.0f} s"
-    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
 def short(value: Any, limit: int = 80) -> str:

@@ -45,7 +45,7 @@ Progress = Callable[[int, int], object]
 class Answer:
     text: str
     tokens: int  # without the one that ended it
-    finished: bool  # it ended by itself, and not where `max_new_tokens` or the model's positions end
+    finished: bool  # it ended with a stop token, not where `max_new_tokens` or the model's positions end
 
 
 def answers(
@@ -79,7 +79,7 @@ def generate(
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> list[Answer]:
-    """The same as `answers`, with how long each answer is and whether it ended by itself."""
+    """The same as `answers`, with how long each answer is and whether it finished."""
     asked = questions(model, tokenizer, prompts, sampling)
     order = sorted(range(len(asked)), key=lambda index: -len(asked[index].tokens))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from burnish import units
 from burnish.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -50,21 +51,6 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def percent(share: float) -> str:
-    """A share of 1 in percent. What is neither none nor all is never shown as 0 % or 100 %."""
-    value = 100 * share
-    if 0 < value < 0.1:
-        return "<\u00a00.1\u00a0%"
-    if 99.9 < value < 100:
-        return ">\u00a099.9\u00a0%"
-    return f"{value:.{0 if value in (0, 100) or 10 <= value <= 99 else 1}f}\u00a0%"
-
-
-def counted(count: int, noun: str, nouns: str = "") -> str:
-    """`1 row`, `1,200 rows`; `nouns` where the plural is not made with an s."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
-
-
 def code(text: str) -> Markup:
     """Text whose parts between backticks are code."""
     parts = enumerate(re.split("`([^`]+)`", text))
@@ -81,8 +67,11 @@ def render(template: Path, values: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "code": code}
-    environment.globals |= {"counted": counted, "style": Markup((FOLDER / "style.css").read_text("utf-8"))}
+    environment.filters |= {"number": number, "share": units.share, "code": code}
+    environment.globals |= {
+        "counted": units.counted,
+        "style": Markup((FOLDER / "style.css").read_text("utf-8")),
+    }
     return environment.get_template(template.name).render(values)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from burnish import units
 from burnish.data.reading.formats import SCORED
 
 STEPS_WANTED = 100
@@ -134,16 +135,13 @@ def _defaults(model: str, parameters: int | None, adapter: bool) -> list[Line]:
     size = f"{parameters / 1e6:,.1f} million parameters; " if parameters else ""
     lines = [Line("model", model, f"{size}a folder or a hub id; stages below may name an earlier stage")]
     if adapter:
-        why = (
-            "all weights with Adam would take "
-            + f"{16 * (parameters or 0) / 2**30:,.0f} GB; an adapter a few"
-        )
+        why = f"all weights with Adam would take {units.size(16 * (parameters or 0))}; an adapter a few GB"
         lines.append(Line("use_peft", True, why))
     elif parameters:
         lines.append(Line("use_peft", False, "all weights are trained; true: a LoRA adapter, less memory"))
     lines += [
         Line("seed", 42, "of new weights and of the order of rows: the same file gives the same model"),
-        Line("save_total_limit", 1, "one checkpoint is kept, for a run that is broken off to go on from"),
+        Line("save_total_limit", 1, "one checkpoint is kept, so that an interrupted run resumes"),
         Line("report_to", "none", "or trackio, wandb, tensorboard, mlflow"),
     ]
     return lines

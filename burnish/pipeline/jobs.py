@@ -2,7 +2,7 @@
 
     run       nothing is there, another run is (which is renamed), or what it starts from runs
     skip      the folder holds this very run, finished, with the weights that it saved
-    resume    the folder holds this very run, broken off after a checkpoint that is complete
+    resume    the folder holds this very run, interrupted after a checkpoint that is complete
 
 All are decided before the first one trains, so that `--dry-run` says what a run does.
 """
@@ -103,7 +103,7 @@ def _finished(folder: Path, record: Mapping[str, Any]) -> tuple[str, str, Path |
 
 def _broken(folder: Path, record: Mapping[str, Any]) -> tuple[str, str, Path | None]:
     checkpoint, passed = folders.newest_complete(folder)
-    ended = "it failed" if record.get("status") == "failed" else "it was broken off"
+    ended = "it failed" if record.get("status") == "failed" else "it was interrupted"
     notes = f" ({'; '.join(passed)})" if passed else ""
     if checkpoint is None:
         return "run", f"{ended} before a checkpoint was complete{notes}, so it starts over", None

@@ -128,7 +128,7 @@ def _measure(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Parts:
-    """Bytes at the fullest moment, by what they are for."""
+    """Bytes at the peak, by what they are for."""
 
     weights: int  # with working copies
     gradients: int

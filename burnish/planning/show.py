@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from burnish import units
+
 PARTS = {
     "weights": "stored weights, and their working copies",
     "gradients": "float32, of trained weights",
@@ -32,18 +34,18 @@ def show(plan: dict[str, Any], console: Console) -> None:
 def rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(name, value, reason) for each line."""
     found = plan["predicted"]
-    trained = f"{count(found['trained'])} of {count(found['parameters'])} parameters trained"
+    trained = f"{units.count(found['trained'])} of {units.count(found['parameters'])} parameters trained"
     lines = [
         ("model", model_name(plan), f"{trained}, computed in {found['computes_in']}"),
         ("device", found["device"], found["device_source"]),
-        ("memory", f"{size(found['peak_bytes'])} at most", f"at the fullest moment: {found['when']}"),
+        ("memory", f"{units.size(found['peak_bytes'])} peak", f"in {found['when']}"),
     ]
     parts = {name: bytes_ for name, bytes_ in found["parts"].items() if bytes_}
-    lines += [("", f"{size(bytes_):>9}  {name}", PARTS[name]) for name, bytes_ in parts.items()]
-    lines.append(("time", f"about {duration(found['seconds'])}", work(found)))
+    lines += [("", f"{units.size(bytes_):>9}  {name}", PARTS[name]) for name, bytes_ in parts.items()]
+    lines.append(("time", f"about {units.duration(found['seconds'])}", work(found)))
     spent = {name: seconds for name, seconds in found["seconds_parts"].items() if seconds >= 0.5}
     if len(spent) > 1:
-        lines += [("", f"{duration(seconds):>9}  {name}", "") for name, seconds in spent.items()]
+        lines += [("", f"{units.duration(seconds):>9}  {name}", "") for name, seconds in spent.items()]
     return lines + fitting_rows(plan.get("fits"), found)
 
 
@@ -63,7 +65,8 @@ def fitting_rows(fits: dict[str, Any] | None, found: dict[str, Any]) -> list[tup
     if fits is None:
         return []
     verdict = "it fits" if fits["fits"] else "it does not fit"
-    lines = [("fits", verdict, f"{size(found['peak_bytes'])} of {size(fits['limit_bytes'])} to plan with")]
+    needed = f"{units.size(found['peak_bytes'])} of {units.size(fits['limit_bytes'])} to plan with"
+    lines = [("fits", verdict, needed)]
     if not fits["tokens_per_forward"]:
         return [*lines, ("", "not even one token", "weights, gradients and optimizer take all of it")]
     bounds = f"{fits['rows_per_forward']:,} rows of mean length; a batch may have any number"
@@ -77,27 +80,5 @@ def fitting_rows(fits: dict[str, Any] | None, found: dict[str, Any]) -> list[tup
 
 def one_line(found: dict[str, Any]) -> tuple[str, str]:
     """A prediction as (value, reason), for the plan that is printed before step 1."""
-    parts = ", ".join(f"{name} {size(bytes_)}" for name, bytes_ in found["parts"].items() if bytes_)
-    return f"{size(found['peak_bytes'])} at most, about {duration(found['seconds'])}", parts
-
-
-def size(bytes_: float) -> str:
-    return f"{bytes_ / 1e9:.2f} GB" if bytes_ >= 1e8 else f"{bytes_ / 1e6:.1f} MB"
-
-
-def count(number: float) -> str:
-    return (
-        f"{number / 1e9:.2f}B"
-        if number >= 1e9
-        else f"{number / 1e6:.1f}M"
-        if number >= 1e5
-        else f"{number:,}"
-    )
-
-
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+    parts = ", ".join(f"{name} {units.size(bytes_)}" for name, bytes_ in found["parts"].items() if bytes_)
+    return f"{units.size(found['peak_bytes'])} peak, about {units.duration(found['seconds'])}", parts

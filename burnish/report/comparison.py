@@ -13,11 +13,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish import units
+from burnish.evaluation import statistics
+from burnish.evaluation.statistics import Estimate
 from burnish.pages.charts import interval
 from burnish.pages.series import round_axis
-from burnish.pages.shell import percent
 from burnish.report.folder import figure, listed, mapping, word
-from burnish.report.units import value_of
 
 ORDER = ("score", "judge", "person", "reward", "loss")
 NAMES = {
@@ -25,11 +26,10 @@ NAMES = {
     "person": "judged by a person",
     "reward": "reward of the answers",
     "length": "length of the answers",
-    "finished": "answers that ended by themselves",
+    "finished": "finished answers",
     "loss": "loss on the reference answers",
 }
 SHOWN, LISTED = 4, 24  # prompts whose answers are open, and those that unfold
-COIN = 0.5
 UNNAMED = ("", "share", "score", "reward")  # units that say nothing beside the name of the measure
 
 
@@ -46,7 +46,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Duel:
-    """How often `better` wins against `other`."""
+    """How often the later of two models has the better answer."""
 
     names: str
     rate: str
@@ -96,7 +96,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether the last model is better than the first: better, worse, unclear."""
+    """Whether the last model is better than the first, as `statistics.verdict` says it."""
 
     way: str
     name: str
@@ -183,7 +183,7 @@ def measure_view(found: Mapping[str, Any], models: Sequence[str]) -> MeasureView
         note="; ".join(filter(None, [shown_unit, direction])),
         means=[mean_of(name, each, in_share, ends) for name, each in zip(models, values, strict=False)],
         duels=[
-            duel_of(pair, models)
+            duel_of(pair, models, higher is not False)
             for pair in map(mapping, listed(found.get("pairs")))
             if figure(pair.get("win_rate")) is not None
         ],
@@ -204,7 +204,7 @@ def is_share(unit: str, values: Sequence[float]) -> bool:
 
 
 def number(value: float | None, in_share: bool) -> str:
-    return "–" if value is None else percent(value) if in_share else value_of(value)
+    return units.share(value) if in_share else units.metric(value)
 
 
 def mean_of(model: str, found: Mapping[str, Any], in_share: bool, ends: tuple[float, float]) -> Mean:
@@ -230,22 +230,23 @@ def named(value: Any, models: Sequence[str]) -> str:
     return word(value)
 
 
-def duel_of(found: Mapping[str, Any], models: Sequence[str]) -> Duel:
+def duel_of(found: Mapping[str, Any], models: Sequence[str], higher_is_better: bool = True) -> Duel:
     first, second = named(found.get("a"), models), named(found.get("b"), models)
     rate, low, high = (figure(found.get(key)) for key in ("win_rate", "low", "high"))
     corrected = figure(found.get("length_controlled"))
-    if models.index(second) > models.index(first) if {first, second} <= set(models) else False:
+    if is_turned(found, models):
         first, second = second, first  # the later model is the one that is asked about
         rate, low, high, corrected = flipped(rate), flipped(high), flipped(low), flipped(corrected)
     known = rate is not None and low is not None and high is not None
+    won = Estimate(rate, low, high, 0) if known else None  # type: ignore[arg-type]
     n = figure(found.get("n"))
     return Duel(
         names=f"{first} against {second}",
         rate=number(rate, True),
-        range=f"{percent(low)} to {percent(high)}" if known else "–",  # type: ignore[arg-type]
-        corrected="" if corrected is None else percent(corrected),
+        range=units.share_range(low, high),
+        corrected="" if corrected is None else units.share(corrected),
         prompts="" if n is None else f"{n:,.0f}",
-        verdict="" if low is None or high is None else told(low, high),
+        verdict=statistics.verdict(difference_of(found, models), won, higher_is_better),
         plot=interval(rate, low, high) if known else Markup(""),  # type: ignore[arg-type]
     )
 
@@ -254,8 +255,21 @@ def flipped(share: float | None) -> float | None:
     return None if share is None else 1 - share
 
 
-def told(low: float, high: float) -> str:
-    return "better" if low > COIN else "worse" if high < COIN else "cannot be told from a coin"
+def difference_of(pair: Mapping[str, Any], models: Sequence[str]) -> Estimate | None:
+    """The mean of the later model less that of the earlier one, with its interval."""
+    found = mapping(pair.get("difference"))
+    value, low, high = (figure(found.get(key)) for key in ("mean", "low", "high"))
+    if value is None or low is None or high is None:
+        return None
+    if is_turned(pair, models):
+        value, low, high = -value, -high, -low
+    return Estimate(value, low, high, 0)
+
+
+def is_turned(pair: Mapping[str, Any], models: Sequence[str]) -> bool:
+    """Whether a pair tells of the earlier model against the later one."""
+    first, second = named(pair.get("a"), models), named(pair.get("b"), models)
+    return {first, second} <= set(models) and models.index(second) > models.index(first)
 
 
 def outcome(measures: Sequence[Mapping[str, Any]], models: Sequence[str], prompts: int) -> Outcome | None:
@@ -281,21 +295,20 @@ def outcome(measures: Sequence[Mapping[str, Any]], models: Sequence[str], prompt
                 prompts,
             )
         if duel is not None and duel.verdict:
-            way = duel.verdict if duel.verdict in ("better", "worse") else "unclear"
-            return Outcome(way, view.name, models[0], models[-1], "", duel.rate, True, prompts)
+            return Outcome(duel.verdict, view.name, models[0], models[-1], "", duel.rate, True, prompts)
     return None
 
 
 def way_of(before: Mean, after: Mean, higher_is_better: bool, duel: Duel | None) -> str:
     """By the paired comparison where there is one, else by intervals that do not overlap."""
     if duel is not None and duel.verdict:
-        return duel.verdict if duel.verdict in ("better", "worse") else "unclear"
+        return duel.verdict
     if None in (before.low, before.high, after.low, after.high):
-        return "unclear"
+        return ""
     up, down = after.low > before.high, after.high < before.low  # type: ignore[operator]
     if not up and not down:
-        return "unclear"
-    return "better" if up == higher_is_better else "worse"
+        return statistics.NOT_SIGNIFICANT
+    return statistics.BETTER if up == higher_is_better else statistics.WORSE
 
 
 # Answers
@@ -321,7 +334,7 @@ def at(values: Sequence[Any], index: int) -> float | None:
 
 def marks(score: float | None, reward: float | None, is_cut: bool) -> str:
     told = [f"score {score:g}"] if score is not None else []
-    told += [f"reward {value_of(reward)}"] if reward is not None else []
+    told += [f"reward {units.metric(reward)}"] if reward is not None else []
     return ", ".join([*told, *(["cut off"] if is_cut else [])])
 
 

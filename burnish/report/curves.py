@@ -12,11 +12,10 @@ from statistics import fmean, median
 
 from markupsafe import Markup
 
+from burnish import units
 from burnish.pages.series import Axis, Series, log_axis, round_axis, series, smoothed, step_axis, thinned
-from burnish.pages.shell import counted, percent
 from burnish.pages.svg import Point
 from burnish.report.history import History
-from burnish.report.units import size, value_of
 
 TABLE_ROWS = 12
 WIDE_RANGE = 100  # of a gradient norm, from which on powers of ten are readable and a plain axis is not
@@ -35,14 +34,16 @@ class Spec:
     smooth: Callable[[Sequence[float]], float] | None = fmean  # None: as it was logged
 
     def text(self, value: float) -> str:
-        return percent(value) if self.share else size(value) if self.bytes else value_of(value)
+        return units.share(value) if self.share else units.size(value) if self.bytes else units.metric(value)
 
+
+RANKED = "pairs whose chosen answer scores higher; half is chance"
 
 SPECS = (
     Spec("Loss", {"loss": ""}, "what training lowers"),
-    Spec("Pairs ranked right", {"rewards/accuracies": ""}, "half is a coin; higher is better", share=True),
-    Spec("Pairs ranked right", {"accuracy": ""}, "half is a coin; higher is better", share=True),
-    Spec("Best one found", {"best_accuracy": ""}, "lists whose best is ranked first", share=True),
+    Spec("Accuracy", {"rewards/accuracies": ""}, RANKED, share=True),
+    Spec("Accuracy", {"accuracy": ""}, RANKED, share=True),
+    Spec("Best-of-list accuracy", {"best_accuracy": ""}, "lists whose best is ranked first", share=True),
     Spec("Margin", {"rewards/margins": ""}, "reward of chosen less that of rejected"),
     Spec("Margin", {"margin": ""}, "reward of chosen less that of rejected"),
     Spec(
@@ -50,7 +51,7 @@ SPECS = (
         {"rewards/chosen": "chosen", "rewards/rejected": "rejected"},
         "how far the policy moved from the reference",
     ),
-    Spec("Tokens predicted right", {"mean_token_accuracy": ""}, "higher is better", share=True),
+    Spec("Token accuracy", {"mean_token_accuracy": ""}, "higher is better", share=True),
     Spec(
         "Log-probabilities",
         {"logps/chosen": "chosen", "logps/rejected": "rejected"},
@@ -102,7 +103,7 @@ def chart(spec: Spec, histories: Sequence[History], folded: bool = False) -> Cur
     across = step_axis(last, 0.0 if first <= max(1.0, 0.1 * last) else first)
     up, note = height_axis(spec, [value for _, value in everything])
     broken = sum(history.broken for history in histories)
-    notes = [note, f"{counted(broken, 'value')} not finite and left out" if broken else ""]
+    notes = [note, f"{units.counted(broken, 'value')} not finite and left out" if broken else ""]
     return CurveChart(
         title=spec.title,
         caption=spec.meaning,
@@ -141,9 +142,9 @@ def height_axis(spec: Spec, values: Sequence[float]) -> tuple[Axis, str]:
     if spec.powers and low > 0 and high / low >= WIDE_RANGE:
         return log_axis(low, high), "the axis has powers of ten"
     if spec.bytes:
-        scaled = round_axis(low / 2**30, high / 2**30)
-        ticks = [(value * 2**30, f"{label} GB") for value, label in scaled.ticks]
-        return Axis(scaled.low * 2**30, scaled.high * 2**30, ticks), ""
+        scaled = round_axis(low / 1e9, high / 1e9)
+        ticks = [(value * 1e9, f"{label} GB") for value, label in scaled.ticks]
+        return Axis(scaled.low * 1e9, scaled.high * 1e9, ticks), ""
     return round_axis(low, high, percent=spec.share), ""
 
 
@@ -198,4 +199,4 @@ def name_of(spec: Spec, histories: Sequence[History]) -> str:
         else f"{column.head} {column.text(column.points[0][1])}"
         for column in columns(spec, histories)
     ]
-    return f"{spec.title} over {counted(round(last), 'step')}: {', '.join(parts)}"
+    return f"{spec.title} over {units.counted(round(last), 'step')}: {', '.join(parts)}"

@@ -6,7 +6,7 @@ the file is still there and was not changed since the run began.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -66,6 +66,10 @@ def prepared_rows(preparation: Mapping[str, Any]) -> list[PreparedRows]:
         for split, use in SPLITS.items()
         for each in listed(preparation.get(split))
     ]
+
+
+def evaluated_rows(rows: Iterable[PreparedRows]) -> int:
+    return sum(each.kept for each in rows if each.use != "trained on")
 
 
 def source_rows(use: str, report: Mapping[str, Any]) -> PreparedRows:

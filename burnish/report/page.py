@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from burnish.pages.shell import counted, render, write
+from burnish import units
+from burnish.pages.shell import render, write
 from burnish.report.comparison import Comparison, comparison_of
+from burnish.report.data import evaluated_rows
 from burnish.report.drawing import DrawnStage, Link, drawings
 from burnish.report.folder import ReportFolder, read_folder, word
 from burnish.report.stage import StageView, stage_view
@@ -73,7 +75,7 @@ def sections(
         found += [(stage.anchor, stage.name) for stage in stages]
     else:
         found += [(part.anchor, part.name) for stage in stages for part in parts(stage)]
-    return [*found, ("again", "Do it again")]
+    return [*found, ("again", "Reproduce")]
 
 
 class Part(NamedTuple):
@@ -139,10 +141,10 @@ def pipeline_drawings(stages: Sequence[StageView]) -> list[Markup]:
 
 def data_lines(stage: StageView) -> list[str]:
     trained = [each for each in stage.rows if each.use == "trained on"]
-    evaluated = sum(each.kept for each in stage.rows if each.use != "trained on")
-    lines = [line for each in trained[:2] for line in (each.name, counted(each.kept, "row"))]
-    lines += [f"and {counted(len(trained) - 2, 'more source')}"] if len(trained) > 2 else []
-    return lines + ([f"{counted(evaluated, 'row')} to evaluate on"] if evaluated else [])
+    evaluated = evaluated_rows(stage.rows)
+    lines = [line for each in trained[:2] for line in (each.name, units.counted(each.kept, "row"))]
+    lines += [f"and {units.counted(len(trained) - 2, 'more source')}"] if len(trained) > 2 else []
+    return lines + ([f"{units.counted(evaluated, 'row')} to evaluate on"] if evaluated else [])
 
 
 def result_lines(stage: StageView) -> list[str]:

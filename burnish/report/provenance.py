@@ -10,9 +10,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish import units
 from burnish.pages.charts import bar
 from burnish.report.folder import RunFolder, figure, listed, mapping, word
-from burnish.report.units import duration, moment, significant, size
 
 HASH = 12  # characters of a hash that are shown
 
@@ -95,11 +95,11 @@ def cost(record: Mapping[str, Any]) -> Cost | None:
         return None
     speed = figure(measured.get("tokens_per_second"))
     pairs = [
-        ("Peak memory", predicted.get("peak_bytes"), measured.get("peak_bytes"), size),
-        ("Time", predicted.get("seconds"), measured.get("seconds") or record.get("seconds"), duration),
+        ("Peak memory", predicted.get("peak_bytes"), measured.get("peak_bytes"), units.size),
+        ("Time", predicted.get("seconds"), measured.get("seconds") or record.get("seconds"), units.duration),
         ("Steps", predicted.get("steps"), record.get("steps"), whole),
         ("Tokens", predicted.get("tokens"), measured.get("tokens"), whole),
-        ("Time of a step, median", None, measured.get("step_seconds"), duration),
+        ("Time of a step, median", None, measured.get("step_seconds"), units.duration),
     ]
     rows = []
     for name, before, after, text in pairs:
@@ -107,7 +107,7 @@ def cost(record: Mapping[str, Any]) -> Cost | None:
         if before is not None or after is not None:
             rows.append(CostRow(name, text(before), text(after), error(before, after)))
     if speed is not None:
-        rows.append(CostRow("Tokens per second", "–", significant(speed), ""))
+        rows.append(CostRow("Tokens per second", "–", units.significant(speed), ""))
     return Cost(rows, memory(predicted, measured) if predicted else [], bool(predicted))
 
 
@@ -116,7 +116,7 @@ def error(predicted: float | None, measured: float | None) -> str:
     if not predicted or not measured:
         return ""
     off = round(100 * (predicted / measured - 1))
-    return "exact" if predicted == measured else f"{off:+d}\u00a0%".replace("-", "\u2212")
+    return "exact" if predicted == measured else f"{off:+d} %".replace("-", "\u2212")
 
 
 def memory(predicted: Mapping[str, Any], measured: Mapping[str, Any]) -> list[Bar]:
@@ -129,7 +129,7 @@ def memory(predicted: Mapping[str, Any], measured: Mapping[str, Any]) -> list[Ba
     ]
     known = [(name, value, kind) for name, value, kind in found if value]
     most = max((value for _, value, _ in known), default=1.0)
-    return [Bar(name, size(value), bar(value / most, kind)) for name, value, kind in known]
+    return [Bar(name, units.size(value), bar(value / most, kind)) for name, value, kind in known]
 
 
 def whole(value: float | None) -> str:
@@ -188,11 +188,11 @@ def facts(run: RunFolder) -> list[tuple[str, str]]:
         word(machine.get("device")),
         word(machine.get("cpu")),
         f"{cores:.0f} cores" if cores else "",
-        f"{size(ram)} of memory" if ram else "",
+        f"{units.size(ram)} of memory" if ram else "",
     ]
     found = [
-        ("Started", moment(word(record.get("started")))),
-        ("Finished", moment(word(record.get("finished")))),
+        ("Started", units.moment(word(record.get("started")))),
+        ("Finished", units.moment(word(record.get("finished")))),
         ("Machine", ", ".join(filter(None, told))),
         ("Seed", "" if record.get("seed") is None else str(record["seed"])),
         ("Burnish", word(record.get("burnish"))),

@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish import units
 from burnish.pages.charts import interval
-from burnish.pages.shell import percent
 from burnish.report.folder import figure, mapping, word
 
 
@@ -39,14 +39,14 @@ def reward_view(found: Mapping[str, Any]) -> RewardView | None:
         return None
     low = figure(overall.get("low"))
     data = PurePath(word(found.get("data"))).name
-    coin = "" if low is None or low > 0.5 else " It cannot be told from a coin."
+    coin = "" if low is None or low > 0.5 else " That is not significantly better than chance."
     error, loss = figure(found.get("calibration_error")), figure(found.get("log_loss"))
     all_lines = [
         line("all", overall),
         *(line(name, mapping(each)) for name, each in mapping(found.get("subsets")).items()),
     ]
     return RewardView(
-        verdict=f"Of the pairs of {data or 'held-out rows'} it ranks {percent(accuracy)} right.{coin}",
+        verdict=f"Of the pairs of {data or 'held-out rows'} it ranks {units.share(accuracy)} right.{coin}",
         figures=[
             each
             for each in (
@@ -66,7 +66,7 @@ def line(name: str, found: Mapping[str, Any]) -> ShareLine:
     return ShareLine(
         name,
         "–" if rows is None else f"{rows:,.0f}",
-        percent(value),
-        f"{percent(low)} to {percent(high)}",
+        units.share(value),
+        units.share_range(low, high),
         interval(value, low, high),
     )

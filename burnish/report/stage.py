@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from burnish import units
 from burnish.pages.diagram import cut
-from burnish.pages.shell import counted
 from burnish.pipeline.methods import METHODS
 from burnish.report.curves import CurveChart, curve_charts
-from burnish.report.data import Inspected, PreparedRows, inspected, prepared_rows
+from burnish.report.data import Inspected, PreparedRows, evaluated_rows, inspected, prepared_rows
 from burnish.report.folder import RunFolder, figure, listed, mapping, word
 from burnish.report.history import histories, last_step
 from burnish.report.measures import MainNumber, main_number
 from burnish.report.provenance import Cost, Input, Option, cost, decisions, facts, inputs, options, plan
 from burnish.report.reward import RewardView, reward_view
 from burnish.report.samples import SampledPrompt, sampled_prompts
-from burnish.report.units import duration, significant, size
 
 GOOD = ("finished", "skipped", "resumed", "unchanged", "done")
 ACTIONS = {
@@ -101,7 +100,7 @@ class StageView:
     @property
     def time(self) -> str:
         seconds = figure(self.run.record.get("seconds")) or last_second(self.run)
-        return duration(seconds) if seconds else "–"
+        return units.duration(seconds) if seconds else "–"
 
 
 def stage_view(run: RunFolder, look_at_rows: bool = True) -> StageView:
@@ -109,17 +108,18 @@ def stage_view(run: RunFolder, look_at_rows: bool = True) -> StageView:
     record = run.record
     found = histories(run.metrics.rows)
     given, others = options(record)
+    rows = prepared_rows(run.preparation)
     return StageView(
         run=run,
         anchor=anchor_of(run.name),
         summary=METHODS[run.method].summary if run.method in METHODS else run.method,
         status=status_of(run.status),
-        main=main_number(run.method, found),
+        main=main_number(run.method, found, evaluated_rows(rows)),
         figures=figures(run),
         charts=curve_charts(found),
         notices=[*warned(record), *(notice_of(each) for each in run.notices.rows)],
         samples=sampled_prompts(run.samples.rows),
-        rows=prepared_rows(run.preparation),
+        rows=rows,
         inspected=inspected(run) if look_at_rows else None,
         reward=reward_view(run.reward),
         cost=cost(record),
@@ -157,9 +157,9 @@ def figures(run: RunFolder) -> list[tuple[str, str, str]]:
     unfinished = planned and steps < planned
     found = [
         ("Steps", f"{steps:,.0f}" if steps else "", f"of {planned:,.0f}" if unfinished else ""),
-        ("Time", duration(seconds) if seconds else "", ""),
-        ("Tokens per second", significant(speed) if speed else "", ""),
-        ("Peak memory", size(peak) if peak else "", ""),
+        ("Time", units.duration(seconds) if seconds else "", ""),
+        ("Tokens per second", units.significant(speed) if speed else "", ""),
+        ("Peak memory", units.size(peak) if peak else "", ""),
     ]
     return [each for each in found if each[1]]
 
@@ -183,7 +183,7 @@ def notice_of(row: Mapping[str, Any]) -> Notice:
     origins = [str(each) for each in listed(row.get("rows"))]
     kind = SEVERITIES.get(word(row.get("severity")), "note")
     shown = ", ".join(origins[:8]) + (
-        f" and {counted(len(origins) - 8, 'more row')}" if len(origins) > 8 else ""
+        f" and {units.counted(len(origins) - 8, 'more row')}" if len(origins) > 8 else ""
     )
     return Notice(
         f"step {step:,.0f}" if step is not None else "",

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from burnish.pages.shell import counted
+from burnish import units
 from burnish.report.comparison import Comparison, Mean, Outcome
 from burnish.report.folder import ReportFolder, figure, mapping, word
 from burnish.report.history import last_step
 from burnish.report.measures import MainNumber, all_of
 from burnish.report.stage import StageView, Status, last_second
-from burnish.report.units import duration
 
 SHORT = {"evaluation": "eval", "training": "train"}
 NOT_COMPARED = "The answers before and after were not compared."
@@ -75,9 +74,9 @@ def lead(folder: ReportFolder, stages: Sequence[StageView]) -> str:
         figure(stage.run.record.get("seconds")) or last_second(stage.run) or 0.0 for stage in stages
     )
     model = start_model(stages)
-    told = [counted(len(stages), "stage")] if folder.is_pipeline else [stages[0].summary.rstrip(".")]
+    told = [units.counted(len(stages), "stage")] if folder.is_pipeline else [stages[0].summary.rstrip(".")]
     told += [f"from {model}"] if model else []
-    told += [duration(seconds)] if seconds else []
+    told += [units.duration(seconds)] if seconds else []
     machine = mapping(stages[0].run.record.get("machine")) if stages else {}
     told += [word(machine.get("device"))] if word(machine.get("device")) else []
     return " · ".join(told)
@@ -149,7 +148,7 @@ def verdict(stages: Sequence[StageView], found: Outcome | None) -> Verdict:
     finished = [stage for stage in stages if stage.status.state == "finished"]
     if len(finished) < len(stages):
         return Verdict(
-            f"{len(finished)} of {counted(len(stages), 'stage')} finished.", "running", "Unfinished"
+            f"{len(finished)} of {units.counted(len(stages), 'stage')} finished.", "running", "Unfinished"
         )
     number = next((stage.main for stage in reversed(stages) if stage.main), None)
     said = [f"{all_of(len(stages), 'stage')} finished."] if len(stages) > 1 else []
@@ -165,7 +164,7 @@ def at(stage: StageView) -> str:
 
 
 def told(found: Outcome) -> Verdict:
-    on = f"on {counted(found.prompts, 'prompt')}"
+    on = f"on {units.counted(found.prompts, 'prompt')}"
     name = found.name[:1].upper() + found.name[1:]
     if not found.before:
         said = f"{found.after_model} wins {found.after} against {found.before_model} {on}"
@@ -181,7 +180,9 @@ def told(found: Outcome) -> Verdict:
         return Verdict(f"{said}.", "good", "It worked")
     if found.way == "worse":
         return Verdict(f"{said}.", "worse", "It got worse")
-    chance = "" if found.before == found.after else ": this can be chance"
+    if found.way == "mixed":
+        return Verdict(f"{said}: the mean and the win rate disagree.", "unclear", "Mixed")
+    chance = "" if found.before == found.after else ": not significant"
     return Verdict(f"{said}{chance}.", "unclear", "No difference")
 
 

@@ -11,6 +11,7 @@ from burnish.comparison.answering import Asking
 from burnish.comparison.candidate import find
 from burnish.comparison.compare import compare
 from burnish.comparison.measures import Reward, Score
+from burnish.comparison.result import SHARE
 from burnish.errors import UserError
 from burnish.evaluation.reward_model import RewardModel
 from burnish.models.asking import Sampling
@@ -171,3 +172,12 @@ def test_what_is_wrong_with_a_measure_is_said_before_a_model_is_loaded(place, mo
         compare([place / "one"], rows(1), [Score("nothing.py:grade")])
     with pytest.raises(UserError, match="no reward head"):
         compare([place / "one"], rows(1), [Reward(str(place / "two"))])
+
+
+def test_floats_of_0_and_1_are_a_share_with_an_honest_interval(place):
+    """0 of 3 right is 0 to 56 %, whether the function says False or 0.0."""
+    for wrong in (False, 0.0):
+        measures = [Score(lambda answer, wrong=wrong: wrong)]
+        (score, *_) = compare([place / "one"], rows(3), measures, how=SHORT).measures
+        (found,) = score.models
+        assert score.unit == SHARE and found.low == 0 and found.high == pytest.approx(0.5615, abs=1e-4)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from burnish import units
 from burnish.comparison.answering import Asking
 from burnish.comparison.compare import compare
 from burnish.comparison.measures import Reward, Score
@@ -42,7 +43,7 @@ def test_the_page_says_what_the_json_says(open_page, page_file, found):
     means = (
         page.locator("#measures .chart").first.locator("tbody tr td.number:nth-of-type(1)").all_inner_texts()
     )
-    assert means == [f"{100 * each['mean']:.1f} %" for each in told["measures"][0]["models"]]
+    assert means == [units.share(each["mean"]) for each in told["measures"][0]["models"]]
     assert page.locator("article").count() == 15
     shown = page.locator("article").first.locator(".tokens").all_inner_texts()
     assert len(shown) == 3

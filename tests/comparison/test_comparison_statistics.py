@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from burnish.comparison import statistics as s
+from burnish.evaluation.statistics import Estimate, share, verdict
 
 NAN = math.nan
 
@@ -106,8 +107,28 @@ def test_length_control_is_the_maximum_of_the_posterior():
 def test_length_control_holds_where_one_model_always_wins():
     first, second = np.arange(10.0), np.arange(10.0) * 2
     found = s.length_controlled(np.ones(10), first, second)
-    assert found is not None and 0.9 < found.value <= 1 and found.low > 0.8
+    assert found == Estimate(1.0, share(10, 10).low, 1.0, 10)
 
 
 def test_equal_lengths_leave_nothing_to_control():
     assert s.length_controlled(np.ones(3), np.full(3, 5.0), np.full(3, 5.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("difference", "rate", "higher", "told"),
+    [
+        ((0.2, 0.1, 0.3), None, True, "better"),
+        ((0.2, 0.1, 0.3), None, False, "worse"),
+        ((0.2, -0.1, 0.3), (0.7, 0.6, 0.8), True, "not significant"),
+        ((0.2, 0.1, 0.3), (0.48, 0.38, 0.58), True, "mixed"),
+        ((-0.2, -0.3, -0.1), (0.52, 0.4, 0.6), True, "mixed"),
+        ((-0.2, -0.3, -0.1), (0.6, 0.5, 0.7), False, "better"),
+        (None, (0.7, 0.6, 0.8), True, "better"),
+        (None, (0.3, 0.2, 0.4), True, "worse"),
+        (None, (0.55, 0.45, 0.65), True, "not significant"),
+        (None, (math.nan, 0, 1), True, ""),
+    ],
+)
+def test_one_rule_says_which_model_is_better(difference, rate, higher, told):
+    estimates = [None if each is None else Estimate(*each, rows=9) for each in (difference, rate)]
+    assert verdict(*estimates, higher) == told

@@ -123,8 +123,8 @@ def test_json_has_no_nan():
     ("right", "of", "end"),
     [
         (50, 60, "%)."),
-        (31, 60, "cannot be told from a coin."),
-        (10, 60, "worse than a coin."),
+        (31, 60, "not significantly different from chance (50 %)."),
+        (10, 60, "worse than chance."),
     ],
 )
 def test_the_verdict(right, of, end):
@@ -140,10 +140,10 @@ def test_a_model_that_follows_length_is_told_from_one_that_guesses():
     lengths = [(random.randrange(5, 50), random.randrange(5, 50)) for _ in range(300)]
     by_length = [pair(a - b + random.gauss(0, 9), lengths=(a, b)) for a, b in lengths]
     guessing = [pair(random.gauss(0, 9), lengths=(min(a, b), max(a, b) + 1)) for a, b in lengths]
-    assert "favours length" in words.length_meaning(report_of(*by_length))
+    assert "the longer one gets the higher reward" in words.length_meaning(report_of(*by_length))
     brief = [replace(each, rewards=[-r for r in each.rewards]) for each in by_length]
-    assert "favours brevity" in words.length_meaning(report_of(*brief))
-    assert "No bias" in words.length_meaning(report_of(*guessing))
+    assert "the shorter one gets the higher reward" in words.length_meaning(report_of(*brief))
+    assert "No significant length bias" in words.length_meaning(report_of(*guessing))
     assert "equally long" in words.length_meaning(report_of(pair(1)))
 
 

@@ -87,7 +87,7 @@ def test_every_fact_is_in_it(two_runs):
         "1,180 of 1,200 rows were used, 20 left out: longer than 1,024 tokens",
         "30,000 of their 90,000 tokens are trained",
         "150 steps, seed 42",
-        "AMD EPYC, 2 cores in 67 min, with at most 4.2 GB of memory",
+        "AMD EPYC, 2 cores in 1 h 07 min, with at most 4.20 GB of memory",
         "| `learning_rate` | 1e-05 | 1e-06 |",
         "| `eval_loss` | 0.6123 |",
         "| reward | -3.24 [-3.5, -3] | 4.03 [3.9, 4.1] |",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burnish.errors import UserError
-from burnish.pages.shell import code, counted, number, percent, render, visible, write
+from burnish.pages.shell import code, number, render, visible, write
 
 SPACE = "\u00a0"
 
@@ -54,30 +54,8 @@ def test_what_cannot_be_seen_is_named(text, shown):
     assert visible(text) == shown
 
 
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [
-        (0, "0 %"),
-        (0.0004, "< 0.1 %"),
-        (0.019, "1.9 %"),
-        (0.0999, "10.0 %"),
-        (0.5, "50 %"),
-        (0.994, "99.4 %"),
-        (0.9999, "> 99.9 %"),
-        (1, "100 %"),
-    ],
-)
-def test_shares_in_percent(share, text):
-    assert percent(share) == text.replace(" ", SPACE)
-
-
-def test_numbers_and_counts():
+def test_numbers():
     assert number(1234567) == "1,234,567"
-    assert [counted(1, "row"), counted(2000, "row"), counted(2, "index", "indices")] == [
-        "1 row",
-        "2,000 rows",
-        "2 indices",
-    ]
 
 
 def test_code_between_backticks():

@@ -152,7 +152,7 @@ def test_a_pipeline_that_is_killed_in_its_second_stage_goes_on_there(folder):
     first = record(folder, "sft")
     done = subprocess.run([*command, "chat.yaml"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "skip: finished on" in done.stdout and "resume: it was broken off; checkpoint-" in done.stdout
+    assert "skip: finished on" in done.stdout and "resume: it was interrupted; checkpoint-" in done.stdout
     assert record(folder, "sft") == first and record(folder, "dpo")["status"] == "finished"
     assert main(["run", "whole.yaml"]) == 0
     once, twice = ((folder / name / "dpo" / "model.safetensors").read_bytes() for name in ("whole", "out"))

@@ -84,14 +84,14 @@ def test_sections_and_headline_of_a_pipeline(open_page, pipeline):
     page = open_page(pipeline / NAME)
     assert page.title() == "bakery · it worked"
     heads = ["The pipeline", "Before and after", "sft ✓ finished", "reward ✓ finished", "dpo ✓ finished"]
-    assert page.locator("main > section > h2").all_inner_texts() == [*heads, "Do it again"]
+    assert page.locator("main > section > h2").all_inner_texts() == [*heads, "Reproduce"]
     rows = page.locator("table.headline tbody tr").all()
     assert [row.locator("th").inner_text().split()[0] for row in rows] == ["base", "sft", "reward", "dpo"]
     evaluated = [row["eval_loss"] for row in metrics("sft", 240) if "eval_loss" in row]
     cells = [cell.inner_text().split()[0] for cell in rows[1].locator("td.number").all()]
-    assert cells == [f"{evaluated[0]:.3f}", f"{evaluated[-1]:.4f}", "58", "2"]
-    assert page.locator(".outcome").inner_text().replace("\u00a0", " ") == (
-        "It worked Score by right_ticket rose from 0 % (base) to 84 % (dpo) on 96 prompts."
+    assert cells == [f"{evaluated[0]:.3f}", f"{evaluated[-1]:.4f}", "58.3", "2"]
+    assert page.locator(".outcome").inner_text() == (
+        "It worked Score by right_ticket rose from 0 % (base) to 84.4 % (dpo) on 96 prompts."
     )
 
 
@@ -116,10 +116,10 @@ def test_the_page_of_one_run(open_page, run):
     page = open_page(run / NAME)
     assert page.locator("main > section > h2").all_inner_texts() == [
         *("Curves", "Rules of thumb", "Samples over time", "Data", "Cost", "Config", "Decisions"),
-        *("Lineage", "Do it again"),
+        *("Lineage", "Reproduce"),
     ]
-    figures = [text.replace("\u00a0", " ") for text in page.locator(".figures dd").all_inner_texts()]
-    assert figures == ["400", "2 min 27 s", "2,312", "1.37 GB"]
+    figures = page.locator(".figures dd").all_inner_texts()
+    assert figures == ["400", "2 min 27 s", "2,312", "1.47 GB"]
     assert page.locator("#again pre").inner_text() == record("dpo", "dpo", 400)["command"]
     assert page.locator("table.headline").count() == 0
 
@@ -129,7 +129,7 @@ def test_charts_have_names_and_their_numbers_stand_in_tables(open_page, run):
     charts = page.locator("figure:visible svg[role=img]").all()
     names = [chart.get_attribute("aria-label") for chart in charts]
     assert [name.split(":")[0] for name in names[:4]] == [
-        *("Loss over 400 steps", "Pairs ranked right over 400 steps", "Margin over 400 steps"),
+        *("Loss over 400 steps", "Accuracy over 400 steps", "Margin over 400 steps"),
         "Rewards over 400 steps",
     ]
     unfold(page)
@@ -173,7 +173,7 @@ def test_the_drawing_says_in_words_what_leads_where(open_page, pipeline):
     name = open_page(pipeline / NAME).locator("svg.wide").get_attribute("aria-label")
     assert name.startswith("The pipeline: SmolLM2-135M-Instruct. sft (Supervised fine-tuning, finished); on ")
     assert "it starts from SmolLM2-135M-Instruct" in name
-    assert "it starts from sft; its reference is sft; 49" in name
+    assert "it starts from sft; its reference is sft; 48.7" in name
 
 
 def test_arrows_end_at_the_boxes_they_point_to(open_page, pipeline):
@@ -234,7 +234,7 @@ def test_a_run_that_is_still_going(open_page, tmp_path):
     assert page.locator(".outcome").inner_text() == (
         "Running going was still running at step 19 when this was written."
     )
-    assert page.locator("main > section > h2").all_inner_texts() == ["Curves", "Lineage", "Do it again"]
+    assert page.locator("main > section > h2").all_inner_texts() == ["Curves", "Lineage", "Reproduce"]
     assert "metrics.jsonl has 1 broken line" in page.locator("#again").inner_text()
 
 

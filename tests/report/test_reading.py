@@ -163,11 +163,11 @@ def test_options_that_were_given_stand_beside_their_defaults():
 def test_predicted_and_measured_cost():
     found = cost(record("sft", "sft", 240))
     assert [(row.name, row.predicted, row.measured, row.error) for row in found.rows] == [
-        ("Peak memory", "1.27\u00a0GB", "1.37\u00a0GB", "−7\u00a0%"),
-        ("Time", "2\u00a0min 19\u00a0s", "2\u00a0min 27\u00a0s", "−6\u00a0%"),
+        ("Peak memory", "1.36 GB", "1.47 GB", "−7 %"),
+        ("Time", "2 min 19 s", "2 min 27 s", "−6 %"),
         ("Steps", "240", "240", "exact"),
         ("Tokens", "171,600", "–", ""),
-        ("Time of a step, median", "–", "1.4\u00a0s", ""),
+        ("Time of a step, median", "–", "1.4 s", ""),
         ("Tokens per second", "–", "2,312", ""),
     ]
     assert [bar.name for bar in found.memory] == [
@@ -181,7 +181,7 @@ def test_predicted_and_measured_cost():
         *("predicted peak", "measured peak"),
     ]
     assert cost({"predicted": None}) is None
-    assert error(110.0, 100.0) == "+10\u00a0%" and error(None, 1.0) == ""
+    assert error(110.0, 100.0) == "+10 %" and error(None, 1.0) == ""
 
 
 def test_what_is_not_as_expected_is_left_out(tmp_path):

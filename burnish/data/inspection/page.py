@@ -14,9 +14,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from burnish import units
 from burnish.data.inspection.inspection import Finding, Inspection, Lengths, Severity, ShownRow
 from burnish.pages.charts import Part, Spread, divided, histogram
-from burnish.pages.shell import counted, percent, render, write
+from burnish.pages.shell import render, write
 
 TEMPLATE = Path(__file__).with_name("page.html")
 LISTED_ROWS = 500  # of one finding; the page stays small whatever the dataset is
@@ -109,13 +110,14 @@ def verdict(inspection: Inspection) -> Verdict:
     read, kept, faults = inspection.read, inspection.kept, len(faulty_rows(inspection))
     if not read:
         return Verdict("There are no rows.", "fault")
-    trained = f"{kept:,} of {counted(read, 'row')} would be trained."
+    trained = f"{kept:,} of {units.counted(read, 'row')} would be trained."
     if faults:
         return Verdict(
-            f"A run would stop: {counted(faults, 'row')} cannot be read. Without them {trained}", "fault"
+            f"A run would stop: {units.counted(faults, 'row')} cannot be read. Without them {trained}",
+            "fault",
         )
     if kept == read:
-        return Verdict(f"Every one of {counted(read, 'row')} would be trained.", "good")
+        return Verdict(f"Every one of {units.counted(read, 'row')} would be trained.", "good")
     return Verdict(trained, "dropped" if kept else "fault")
 
 
@@ -229,11 +231,11 @@ def length_chart(title: str, lengths: Lengths, inspection: Inspection) -> Length
     spread = spread_of(lengths.quantiles)
     half = f", half of them from {spread.lower:,} to {spread.upper:,}" if spread else ""
     most = max((count for _, _, count in lengths.bins), default=0)
-    rows = counted(sum(count for _, _, count in lengths.bins), "row")
+    rows = units.counted(sum(count for _, _, count in lengths.bins), "row")
     line = f"; max_length is {limit:,}" if limit is not None else ""
     return LengthChart(
         title=title,
-        caption=f"in {lengths.unit}; the highest column is {counted(most, 'row')}{tail(lengths.bins)}",
+        caption=f"in {lengths.unit}; the highest column is {units.counted(most, 'row')}{tail(lengths.bins)}",
         unit=lengths.unit,
         svg=histogram(lengths.bins, f"{title}, length in {lengths.unit}: {rows}{half}{line}", spread, limit),
         quantiles={QUANTILES[key]: lengths.quantiles[key] for key in QUANTILES if key in lengths.quantiles},
@@ -245,7 +247,7 @@ def tail(bins: list[tuple[int, int, int]]) -> str:
     if len(bins) < 2 or bins[-1][1] - bins[-1][0] <= bins[0][1] - bins[0][0]:
         return ""
     start, end, count = bins[-1]
-    return f", the last one {counted(count, 'row')} from {start:,} to {end - 1:,}"
+    return f", the last one {units.counted(count, 'row')} from {start:,} to {end - 1:,}"
 
 
 def spread_of(quantiles: dict[str, int]) -> Spread | None:
@@ -289,7 +291,7 @@ def training_values(inspection: Inspection) -> dict[str, Any]:
     lengths, stop = inspection.trained_per_row, inspection.stop_token
     lead = ""
     if inspection.tokens:
-        share = percent(inspection.trained_tokens / inspection.tokens)
+        share = units.share(inspection.trained_tokens / inspection.tokens)
         lead = f"The loss is taken on {inspection.trained_tokens:,} of {inspection.tokens:,} tokens, {share}."
     trained, kept = inspection.stop_trained, inspection.kept
     parts = [Part("end in it", trained, "kept"), Part("do not", kept - trained, "lost")]
@@ -321,7 +323,7 @@ class ShareChart:
 
 def share_chart(name: str, value: float) -> ShareChart:
     parts = [Part(name, value, "kept"), Part("the rest", 1 - value, "rest")]
-    bar = divided(parts, f"{title_of(name)}: {percent(value)}")
+    bar = divided(parts, f"{title_of(name)}: {units.share(value)}")
     return ShareChart(title_of(name), value, bar, SHARES.get(name, ""))
 
 

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from burnish import units
 from burnish.data.inspection.checks import cure_of
 from burnish.data.inspection.inspection import Finding, Inspection, Lengths, ShownRow
 from burnish.data.text.preview import CLOSE, OPEN
@@ -127,7 +128,7 @@ def _facts(found: Inspection) -> Table | None:
         low, high = BALANCED.get(name, (0.0, 1.0))
         told = low <= true <= high
         remark = "" if told else f": {REMARKS[name]}"
-        lines[name] = Text(_percent(100 * true) + remark, style="" if told else "yellow")
+        lines[name] = Text(units.share(true) + remark, style="" if told else "yellow")
     return _pairs(lines) if lines else None
 
 
@@ -230,15 +231,7 @@ def _rows(count: int) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    """In percent; never 100 % or 0 % where it is not all or nothing."""
-    if not whole:
-        return "0 %"
-    share = 100 * part / whole
-    return _percent(min(max(share, 0.1), 99.9) if 0 < part < whole else share)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1f} %".replace(".0 %", " %")
+    return units.share(part / whole if whole else 0.0)
 
 
 def _flat(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from burnish import units
+
 SHOWN_ROWS = 5
 
 
@@ -63,7 +65,7 @@ class PreparationReport:
         return asdict(self)
 
     def __str__(self) -> str:
-        share = f" ({self.trained_tokens / self.tokens:.0%})" if self.tokens else ""
+        share = f" ({units.share(self.trained_tokens / self.tokens)})" if self.tokens else ""
         lines = [
             f"{self.name}: {self.kept:,} of {self.read:,} rows kept, {self.truncated:,} truncated; "
             f"{self.tokens:,} tokens, {self.trained_tokens:,} of them trained{share}; "

@@ -176,7 +176,7 @@ def test_headings_counts_and_shares_are_those_of_the_inspection(open_page, page_
         "Balance",
         "Rows as they are trained",
     ]
-    assert page.locator(".figures dd").all_inner_texts() == ["626", "590", "214,903", "108,412 50\u00a0%"]
+    assert page.locator(".figures dd").all_inner_texts() == ["626", "590", "214,903", "108,412 50.4 %"]
     counts = {
         each.locator("h4").inner_text(): each.locator(".count").inner_text().split()[0]
         for each in page.locator(".finding").all()
@@ -184,8 +184,8 @@ def test_headings_counts_and_shares_are_those_of_the_inspection(open_page, page_
     assert counts == {finding.check: str(finding.count) for finding in it.findings}
     assert page.locator("header tbody tr").count() == len(it.columns)
     assert page.locator("#balance figcaption").all_inner_texts() == [
-        "Chosen longer 71\u00a0%",
-        "Equally long 1.9\u00a0%",
+        "Chosen longer 71 %",
+        "Equally long 1.9 %",
     ]
 
 
@@ -233,7 +233,7 @@ def test_charts_say_in_words_what_they_show(open_page, page_file):
         f"Whole row, length in tokens: 590 rows, half of them from {whole['0.25']} to {whole['0.75']}; "
         "max_length is 768"
     )
-    assert names[-2:] == ["Chosen longer: 71\u00a0%", "Equally long: 1.9\u00a0%"]
+    assert names[-2:] == ["Chosen longer: 71 %", "Equally long: 1.9 %"]
 
 
 def test_shown_rows_mark_what_is_trained(open_page, page_file):
