@@ -46,3 +46,8 @@ def test_every_public_name_is_there(name):
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="NoTrainer"):
         burnish.NoTrainer  # noqa: B018
+
+
+def test_a_submodule_that_is_not_loaded_yet_is_imported_by_name():
+    done = run("from burnish import units; print(units.size(4.5e9))")
+    assert done.stdout.strip() == "4.50 GB", done.stderr

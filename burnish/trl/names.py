@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -95,6 +96,8 @@ def missing(module: str, name: str, names: Iterable[str]) -> Exception:
 
     said = why_absent(name) or f"module '{module}' has no attribute '{name}'.{nearest(name, names)}"
     imports = sys._getframe(2).f_code.co_name == "_handle_fromlist"
+    if imports and find_spec(f"{module}.{name}"):
+        imports = False  # a submodule that is not loaded yet: the import goes on to load it
     return ImportError(said, name=module) if imports else AttributeError(said, name=name)
 
 
