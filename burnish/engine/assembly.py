@@ -244,12 +244,13 @@ def settle_special_tokens(model: nn.Module, tokenizer: PreTrainedTokenizerBase) 
         config.pad_token_id = tokenizer.pad_token_id
 
 
-def stack_rows(parts: Sequence[Tensor]) -> Tensor:
-    """Rows of micro-batches as one tensor, the shorter ones filled up with -100."""
-    if parts[0].dim() < 2:
-        return torch.cat(list(parts))
-    width = max(part.shape[1] for part in parts)
-    return torch.cat([F.pad(part, (0, width - part.shape[1]), value=-100) for part in parts])
+def stack_rows(parts: Sequence[Tensor], at_least: int) -> Tensor:
+    """Rows of micro-batches as one tensor, the shorter ones filled up with -100; the last again and again
+    until there are `at_least`."""
+    width = max(part.shape[1] for part in parts) if parts[0].dim() > 1 else 0
+    rows = [F.pad(part, (0, width - part.shape[1]), value=-100) if width else part for part in parts]
+    stacked = torch.cat(rows)
+    return torch.cat([stacked, *[stacked[-1:]] * (at_least - len(stacked))])[: max(at_least, 1)]
 
 
 # Saving

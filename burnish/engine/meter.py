@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
-from burnish.losses.output import Extreme, Mean, Metric, Sum
+from burnish.losses.output import Extreme, Metric, Sum
 
 
 class Meter:
@@ -32,11 +32,13 @@ class Meter:
         One for which nothing was counted (the rewards of a class that no row was of) is left out.
         """
         self.settle(keep=True)
-        metrics, self._metrics = self._metrics, {}
-        names = sorted(metrics)  # the same order on every rank
-        if accelerator.num_processes > 1:
-            metrics = {name: _reduced(metrics[name], accelerator) for name in names}
-        return {name: float(metrics[name].value()) for name in names if _counted(metrics[name])}
+        found, self._metrics = self._metrics, {}
+        if accelerator.num_processes > 1:  # some may be of one rank alone, as where another ran out of rows
+            parts = gather_object([{name: metric.cpu() for name, metric in found.items()}])
+            found = {}
+            for metrics in parts:
+                _add(found, metrics)
+        return {name: float(found[name].value()) for name in sorted(found) if _counted(found[name])}
 
 
 def _add(metrics: dict[str, Metric], more: Mapping[str, Metric]) -> None:
@@ -48,16 +50,3 @@ def _counted(metric: Metric) -> bool:
     if isinstance(metric, Sum):
         return all(map(_counted, metric.terms))
     return isinstance(metric, Extreme) or bool(metric.count != 0)
-
-
-def _reduced(metric: Metric, accelerator: Accelerator) -> Metric:
-    if isinstance(metric, Sum):
-        return Sum(tuple(_reduced_mean(term, accelerator) for term in metric.terms))
-    if isinstance(metric, Extreme):
-        return Extreme(accelerator.gather(metric.signed[None]).max(), metric.sign)
-    return _reduced_mean(metric, accelerator)
-
-
-def _reduced_mean(metric: Mean, accelerator: Accelerator) -> Mean:
-    total, count = accelerator.reduce(torch.stack([metric.total, metric.count.to(metric.total)]), "sum")
-    return Mean(total, count)

@@ -6,6 +6,7 @@ machine and the data, in this order, and printed.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,12 +15,15 @@ import torch
 from torch import nn
 
 from burnish import units
+from burnish.data.packing import Layout
 from burnish.data.preparation.stream import SHUFFLED, PreparedStream
 from burnish.data.text.preview import preview
+from burnish.engine.ranks import check_launch, least_of
 from burnish.engine.rows import first_example
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
+from burnish.models.tiers import LAYOUTS
 from burnish.terminal import open_console
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ class Plan:
 
     tokens_per_forward: int
     parameters_per_token: int  # weights that work on every token, for the count of operations
+    layout: Layout = "shared"  # what of a forest is computed, which the budget bounds
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     preview: str = ""  # the first row as text, with the trained parts marked
 
@@ -69,6 +74,7 @@ class Plan:
 
 def make_plan(engine: Engine) -> Plan:
     model, args = engine.model, engine.args
+    check_launch(engine.accelerator)
     inner = inner_model(model)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
@@ -80,12 +86,14 @@ def make_plan(engine: Engine) -> Plan:
         model, tiers=tiers, max_length=args.max_length or longest, max_tokens=max(budget, longest)
     )
 
-    plan = Plan(budget, _parameters_per_token(inner))
+    plan = Plan(budget, _parameters_per_token(inner), LAYOUTS[certificate.tier])
     plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {units.count(total)} parameters")
     plan.say("trained", f"{units.count(trained)} parameters, {units.share(trained / total)}", _adapter(model))
     _say_data(plan, engine)
     if engine.train_dataset is not None:
         plan.preview = preview(first_example(engine.train_dataset), engine.processing_class, limit=PREVIEW)
+    if (ranks := engine.accelerator.num_processes) > 1:
+        plan.say("ranks", str(ranks), f"each has 1 of {ranks} parts of every step")
     plan.say("dtype", *_dtype(engine, model))
     plan.say("attention", certificate.tier, "; ".join([certificate.reason, *certificate.notes]))
     plan.say(
@@ -104,7 +112,11 @@ def _memory(engine: Engine, inner: Any) -> Budget:
     """Token budget and checkpointing, from what a token's activations take and what is free."""
     args = engine.args
     per_token = activation_bytes(inner, engine.compute_dtype)
-    budget = token_budget(args, inner.config, per_token, free_memory(args.device), _longest_row(engine))
+    free = free_memory(args.device)
+    if args.device.type == "cpu":
+        free //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # its ranks share the memory of a machine
+    free = least_of(engine.accelerator, free)  # ranks that decide otherwise would run other forwards
+    budget = token_budget(args, inner.config, per_token, free, _longest_row(engine))
     if args.checkpointing_is_open:
         args.activation_checkpointing = args.gradient_checkpointing = budget.checkpoint
     return budget

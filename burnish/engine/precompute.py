@@ -17,6 +17,7 @@ from torch import nn
 
 from burnish.data.example import TokenizedExample
 from burnish.data.preparation.stream import PreparedStream
+from burnish.engine.ranks import least_of
 from burnish.engine.survey import measured
 from burnish.errors import UserError
 from burnish.models.reference import COLUMN, Reference
@@ -49,7 +50,7 @@ def with_reference_scores(engine: Engine, reference: Reference, dataset: Dataset
     assert engine.plan is not None
     start = time.perf_counter()
     file = cache_folder("reference") / f"{_fingerprint(engine, reference, dataset)}.npy"
-    found = file.is_file()
+    found = bool(least_of(engine.accelerator, file.is_file()))  # they score together, or none does
     scores = np.load(file) if found else _score_rows(engine, reference, dataset)
     if not found and engine.is_world_process_zero():
         file.parent.mkdir(parents=True, exist_ok=True)

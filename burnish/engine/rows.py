@@ -12,6 +12,7 @@ from typing import Any
 from datasets import Dataset, IterableDataset, IterableDatasetDict
 
 from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
+from burnish.data.packing import PackedRows
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.prepare import prepare
 from burnish.data.preparation.report import PreparationReport
@@ -114,11 +115,23 @@ def prepare_stream(
     args.accelerator_config.dispatch_batches = False  # each rank reads the stream: examples are no tensors
     seed = args.data_seed if args.data_seed is not None else args.seed
     shuffled = args.train_sampling_strategy == "random"
-    return PreparedStream(streams, read_row, tokenizer, options, shuffle_seed=seed if shuffled else None)
+    return PreparedStream(
+        streams,
+        read_row,
+        tokenizer,
+        options,
+        shuffle_seed=seed if shuffled else None,
+        group=args.train_batch_size * args.world_size if args.world_size > 1 else 1,
+    )
 
 
-def first_example(dataset: Dataset | PreparedStream) -> TokenizedExample:
-    return TokenizedExample.from_row(dataset.first if isinstance(dataset, PreparedStream) else dataset[0])
+def first_example(dataset: Dataset | PackedRows | PreparedStream) -> TokenizedExample:
+    return collate([dataset.first if isinstance(dataset, PreparedStream) else dataset[0]])[0][0]
+
+
+def splits_of(dataset: Any) -> list[Any]:
+    """The sets in what may be several by name."""
+    return list(dataset.values()) if isinstance(dataset, dict) else [dataset]
 
 
 def write_reports(reports: Mapping[str, Sequence[PreparationReport]], output_dir: str) -> None:
@@ -129,7 +142,7 @@ def write_reports(reports: Mapping[str, Sequence[PreparationReport]], output_dir
     (Path(output_dir) / "preparation.json").write_text(text + "\n", encoding="utf-8")
 
 
-def collate(rows: Sequence[dict[str, Any] | list[dict[str, Any]]]) -> list[TokenizedExample]:
-    """Prepared rows, or packs of them, as examples."""
-    packs = [row if isinstance(row, list) else [row] for row in rows]
-    return [TokenizedExample.from_row(row) for pack in packs for row in pack]
+def collate(rows: Sequence[dict[str, Any] | list[dict[str, Any]] | None]) -> list[list[TokenizedExample]]:
+    """Prepared rows, or packs of them, as packs of examples; None as an empty one."""
+    packs = [row if isinstance(row, list) else [row] if row else [] for row in rows]
+    return [[TokenizedExample.from_row(row) for row in pack] for pack in packs]

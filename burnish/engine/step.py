@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from accelerate import Accelerator
-
 from burnish.data.example import TokenizedExample
 
 
 @dataclass(frozen=True)
 class Step:
-    """What `training_step` gets: a whole step, or nothing where another one stands for it."""
+    """What `training_step` gets: a whole step, or nothing where another one stands for it.
+
+    A whole step is without examples where other ranks have the rest of an epoch.
+    """
 
     examples: list[TokenizedExample] = field(default_factory=list)
+    is_whole: bool = True
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -41,15 +43,6 @@ class Step:
     def origin_of_each(self) -> list[str]:
         """`pairs.jsonl, row 17 (id 95)` of every example; without a name of the source, its row."""
         return [example.origin or f"row {example.row}" for example in self.examples]
-
-
-def without_repeats(examples: list[TokenizedExample], accelerator: Accelerator) -> list[TokenizedExample]:
-    """This rank's rows of an evaluation batch, less those repeated at the end to give every rank a batch."""
-    state = accelerator.gradient_state
-    if accelerator.num_processes > 1 and state.end_of_dataloader and state.remainder > 0:
-        first = accelerator.process_index * len(examples)
-        return examples[: max(0, state.remainder - first)]
-    return examples
 
 
 SHOWN_ORIGINS = 8

@@ -52,11 +52,12 @@ def measured(
     """`measure` of every example, in their order: float[examples, ...] from float[E, ...] of each forest."""
     index = {id(example): place for place, example in enumerate(examples)}
     values: dict[int, Tensor] = {}
+    found = torch.empty(0)
     for batch in engine.cut(list(examples)):
         forest = Forest.pack(batch or [engine.filler()]).to(engine.args.device)
         found = measure(forest)
         values |= {index[id(example)]: value for example, value in zip(batch, found, strict=False)}
-    return torch.stack([values[place] for place in range(len(examples))]) if values else torch.empty(0)
+    return torch.stack([values[place] for place in range(len(examples))]) if values else found[:0]
 
 
 def of_all(own: list[Any]) -> list[Any]:

@@ -37,8 +37,9 @@ from burnish.engine.meter import Meter
 from burnish.engine.method import Method
 from burnish.engine.neftune import embedding_noise
 from burnish.engine.plan import Plan, make_plan
+from burnish.engine.ranks import most_of, without_repeats
 from burnish.engine.skipped import SkippedSteps
-from burnish.engine.step import Step, without_repeats
+from burnish.engine.step import Step
 from burnish.engine.survey import read_running, surveyed, surveyed_rows, write_running
 from burnish.engine.termination import Termination
 from burnish.errors import UserError
@@ -176,25 +177,27 @@ class Engine(Method):
         The base expects as many batches as it asked for, and synchronizes gradients on the last: that
         one holds the whole step, the others are empty.
         """
-        batches = list(itertools.islice(epoch_iterator, num_batches))
+        batches: list[list[list[TokenizedExample]]] = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return [], None
-        step = Step(list(itertools.chain.from_iterable(batches)))
-        counts = [sum(column) for column in zip(*map(self.counts, step.examples), strict=True)]
+        batches[-1] = without_repeats(batches[-1], self.accelerator)
+        step = Step([example for batch in batches for pack in batch for example in pack])
+        nothing = tuple(0 for _ in self.counts(self.filler()))  # a rank may have run out of rows
+        counts = [sum(column) for column in zip(nothing, *map(self.counts, step.examples), strict=True)]
         sums = torch.tensor([*map(float, counts), step.logical_tokens], device=device)
         sums_of_all = self.accelerator.reduce(sums, "sum")
         self.state.num_input_tokens_seen += int(sums_of_all[-1])
-        return [Step() for _ in batches[1:]] + [step], sums_of_all[:-1]
+        return [Step(is_whole=False) for _ in batches[1:]] + [step], sums_of_all[:-1]
 
-    def cut(self, examples: list[TokenizedExample]) -> list[list[TokenizedExample]]:
+    def cut(self, examples: list[TokenizedExample], in_order: bool = False) -> list[list[TokenizedExample]]:
         """Micro-batches under the token budget; equally many on every rank, some of them empty."""
-        budget = self.get_ready().tokens_per_forward
-        cut = micro_batches(examples, budget)
-        if self.accelerator.num_processes > 1:  # ranks of a sharded model must run equally many forwards
-            most = int(self.accelerator.gather(torch.tensor([len(cut)], device=self.args.device)).max())
-            cut = micro_batches(examples, budget, at_least=most)
-            cut += [[] for _ in range(most - len(cut))]
-        return cut
+        plan = self.get_ready()
+        cutter = consecutive if in_order else micro_batches
+        cut = cutter(examples, plan.tokens_per_forward, layout=plan.layout)
+        most = most_of(self.accelerator, len(cut))  # ranks of a sharded model must run equally many forwards
+        if most > len(cut) and not in_order:
+            cut = micro_batches(examples, plan.tokens_per_forward, at_least=most, layout=plan.layout)
+        return cut + [[] for _ in range(most - len(cut))]
 
     def training_step(
         self, model: nn.Module, inputs: Step, num_items_in_batch: Tensor | None = None
@@ -204,7 +207,7 @@ class Engine(Method):
         if callable(getattr(self.optimizer, "train", None)):
             self.optimizer.train()  # schedule-free optimizers
         loss = torch.zeros((), device=self.args.device)
-        if not len(inputs):
+        if not inputs.is_whole:
             return loss
         self.skipped.begin_step()
         with self.compute_loss_context_manager():
@@ -237,7 +240,8 @@ class Engine(Method):
 
     def filler(self) -> TokenizedExample:
         """A row to run without weight, where another rank has one and this one has not."""
-        return rows.first_example(self.train_dataset)
+        sets = (self.train_dataset, *rows.splits_of(self.eval_dataset))
+        return next(rows.first_example(dataset) for dataset in sets if dataset is not None)
 
     def compute_loss(
         self,
@@ -286,18 +290,21 @@ class Engine(Method):
     ) -> tuple[None, Tensor | None, Tensor | None]:
         """Adds to the evaluation's sums and counts; its loss is exact over unequal batches."""
         parts: list[tuple[Tensor, Tensor]] = []
-        budget = self.get_ready().tokens_per_forward
+        examples = [example for pack in inputs for example in pack]
+        own = without_repeats(examples, self.accelerator)
         with torch.no_grad(), self.compute_loss_context_manager():
-            for examples in consecutive(without_repeats(inputs, self.accelerator), budget):
-                forest = Forest.pack(examples).to(self.args.device)
+            for batch in self.cut(own, in_order=True):
+                forest = Forest.pack(batch or examples[:1]).to(self.args.device)
                 output = self.objective(model, forest)
-                self._eval_meter.add({"loss": output.loss, **output.metrics})
+                if batch:
+                    self._eval_meter.add({"loss": output.loss, **output.metrics})
                 if not prediction_loss_only:
                     parts.append(self.predictions(model, forest))
         if not parts:
             return None, None, None
-        predictions, labels = zip(*parts, strict=True)
-        return None, assembly.stack_rows(predictions), assembly.stack_rows(labels)
+        # The base gathers as many rows of every rank, and then drops what repeats.
+        predictions, labels = (assembly.stack_rows(each, len(examples)) for each in zip(*parts, strict=True))
+        return None, predictions, labels
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         self.skipped.correct(logs)

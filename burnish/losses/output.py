@@ -43,6 +43,9 @@ class Mean:
     def detach(self) -> Mean:
         return Mean(self.total.detach(), self.count.detach())
 
+    def cpu(self) -> Mean:
+        return Mean(self.total.cpu(), self.count.cpu())
+
     def value(self) -> Tensor:  # float[]
         """`total / count`; not a number where nothing was counted."""
         return self.total / self.count
@@ -59,6 +62,9 @@ class Sum:
 
     def detach(self) -> Sum:
         return Sum(tuple(term.detach() for term in self.terms))
+
+    def cpu(self) -> Sum:
+        return Sum(tuple(term.cpu() for term in self.terms))
 
     def value(self) -> Tensor:  # float[]
         return torch.stack([term.value() for term in self.terms]).sum()
@@ -84,6 +90,9 @@ class Extreme:
 
     def detach(self) -> Extreme:
         return Extreme(self.signed.detach(), self.sign)
+
+    def cpu(self) -> Extreme:
+        return Extreme(self.signed.cpu(), self.sign)
 
     def value(self) -> Tensor:  # float[]
         return self.signed * self.sign

@@ -111,14 +111,16 @@ class KTOTrainer(ReferenceEngine):
         if not self.uses_kl:
             return examples
         seed = self.args.seed + (self.state.global_step + 1 if model.training else 0)
-        strangers = mismatched(of_all(examples), seed, self.args.max_length)[self._own_part(len(examples))]
-        if not strangers:
+        of_step = mismatched(of_all(examples), seed, self.args.max_length)
+        if not of_step:
             return examples
+        strangers = of_step[self._own_part(len(examples))]
         both = [side_by_side(*pair) for pair in zip(examples, strangers, strict=True)]
         reference = measured(self, both, lambda f: self.reference.score(self.model, f).view(f.trees, -1))
         with evaluating(model):
             policy = measured(self, strangers, lambda f: f.per_branch(score(model, f).logprob))
-        kl = max(0.0, fmean(of_all((policy - reference[:, 1]).tolist())))
+        ratios = (policy - reference[:, 1]).tolist() if examples else []  # other ranks may have all of them
+        kl = max(0.0, fmean(of_all(ratios)))
         own = {"baseline": [kl] * len(examples), COLUMN: reference[:, :1].tolist()}
         return with_columns(examples, **own)
 

@@ -26,13 +26,22 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from burnish.data.forest import Forest
+from burnish.data.packing import Layout
 from burnish.models.attention import NAME
 
 Tier = Literal["registered", "mask", "packed", "padded"]
 
 TIERS: tuple[Tier, ...] = get_args(Tier)
 
-SHARING: frozenset[Tier] = frozenset({"registered", "mask"})
+LAYOUTS: dict[Tier, Layout] = {
+    "registered": "shared",
+    "mask": "shared",
+    "packed": "unshared",
+    "padded": "padded",
+}
+"""What each of them computes of a forest."""
+
+SHARING: frozenset[Tier] = frozenset(tier for tier in TIERS if LAYOUTS[tier] == "shared")
 """The tiers that compute a shared prompt once."""
 
 TAKES_A_MASK = frozenset({"sdpa", "eager"})

@@ -75,7 +75,8 @@ class Steps:
                 if taken == self.count:
                     return
                 taken += 1
-                yield collate([self.rows[index] for index in order[start : start + self.rows_of_step]])
+                rows = collate([self.rows[index] for index in order[start : start + self.rows_of_step]])
+                yield list(itertools.chain.from_iterable(rows))
 
     def _order(self, epoch: int) -> list[int]:
         """As accelerate's sampler has it, whose seed is the run's."""
@@ -111,7 +112,7 @@ class Steps:
         rows = self.rows.rows if isinstance(self.rows, PackedRows) else self.rows
         if isinstance(rows, Dataset):
             return forest_lengths(rows)
-        return np.array([example.length for example in collate(list(rows))])
+        return np.array([example.length for [example] in collate(list(rows))])
 
 
 @dataclass(frozen=True)

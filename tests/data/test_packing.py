@@ -9,6 +9,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burnish.data import packing
 from burnish.data.example import TokenizedExample
 from burnish.data.packing import PackedRows, best_fit_decreasing, consecutive, cost, micro_batches
 
@@ -22,14 +23,60 @@ def examples_of(sizes):
     ]
 
 
-@given(lengths, st.integers(1, 200), st.integers(1, 6))
-def test_every_example_once_within_the_budget(sizes, budget, at_least):
+def computed(batch, layout="shared"):
+    """Tokens that a forest of these examples is computed over."""
+    paths = [len(e.prompt) + len(c) for e in batch for c in e.completions]
+    unshared = sum(paths) if layout == "unshared" else max(paths) * len(paths)
+    return sum(e.length for e in batch) if layout == "shared" else unshared
+
+
+layouts = st.sampled_from(["shared", "unshared", "padded"])
+
+
+@given(lengths, st.integers(1, 200), st.integers(1, 30), layouts)
+def test_every_example_once_within_the_budget(sizes, budget, at_least, layout):
     examples = examples_of(sizes)
-    cut = micro_batches(examples, budget, at_least)
+    cut = micro_batches(examples, budget, at_least, layout)
     assert sorted(e.row for batch in cut for e in batch) == list(range(len(examples)))
-    assert all(cut) and len(cut) >= min(at_least, len(examples))
+    fewest = len(micro_batches(examples, budget, layout=layout))
+    assert all(cut) and len(cut) == max(
+        fewest, min(at_least, len(examples))
+    )  # so that all ranks have as many
     for batch in cut:
-        assert len(batch) == 1 or sum(e.length for e in batch) <= budget
+        assert len(batch) == 1 or computed(batch, layout) <= budget
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 100))
+def test_no_more_of_them_than_when_the_cheapest_is_filled_first(tokens, budget):
+    """The plain way, one number of micro-batches after the other: slow, and never better."""
+    examples = [TokenizedExample([], [[1] * n], [[True] * n]) for n in tokens]
+    bins = -(-sum(tokens) // budget)
+    while bins < len(tokens):
+        filled = [0] * bins
+        for length in sorted(tokens, reverse=True):
+            room = [b for b in range(bins) if not filled[b] or filled[b] + length <= budget]
+            if not room:
+                break
+            filled[min(room, key=filled.__getitem__)] += length
+        else:
+            break
+        bins += 1
+    assert len(micro_batches(examples, budget)) <= bins
+
+
+@pytest.mark.parametrize("shortest", [513, 342, 50])
+def test_thousands_of_rows_are_cut_without_trying_every_number(shortest, monkeypatch):
+    fill, tried = packing._fill, []
+    monkeypatch.setattr(packing, "_fill", lambda *args: tried.append(args[3]) or fill(*args))
+    examples = examples_of([(shortest - 2 + n % 50, 1, 1) for n in range(2000)])
+    micro_batches(examples, 1024)
+    assert len(tried) < 30
+
+
+def test_rows_that_are_padded_stand_with_others_of_their_length():
+    examples = examples_of([(600, 1, 1), *[(8, 1, 1)] * 50])
+    cut = micro_batches(examples, 1300, layout="padded")
+    assert [len(batch) for batch in cut] == [1, 50]
 
 
 @given(lengths, st.integers(1, 200), st.randoms())
@@ -57,14 +104,14 @@ def test_nothing_gives_nothing():
     assert micro_batches([], budget=10) == [] == consecutive([], budget=10)
 
 
-@given(lengths, st.integers(1, 200))
-def test_a_consecutive_cut_keeps_the_order_and_the_budget(sizes, budget):
-    cut = consecutive(examples_of(sizes), budget)
+@given(lengths, st.integers(1, 200), layouts)
+def test_a_consecutive_cut_keeps_the_order_and_the_budget(sizes, budget, layout):
+    cut = consecutive(examples_of(sizes), budget, layout)
     assert [e.row for batch in cut for e in batch] == list(range(len(sizes)))
     for batch in cut:
-        assert len(batch) == 1 or sum(e.length for e in batch) <= budget
+        assert len(batch) == 1 or computed(batch, layout) <= budget
     for batch, following in pairwise(cut):  # no earlier cut than needed
-        assert sum(e.length for e in batch) + following[0].length > budget
+        assert computed([*batch, following[0]], layout) > budget
 
 
 def test_a_consecutive_cut_fills_the_budget_exactly():

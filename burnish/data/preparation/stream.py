@@ -49,10 +49,15 @@ class PreparedStream(IterableDataset):
         tokenizer: Any,
         options: PreparationOptions,
         shuffle_seed: int | None = None,
+        group: int = 1,
     ) -> None:
-        """`shuffle_seed` draws rows out of a buffer; None: they come in their order."""
+        """`shuffle_seed` draws rows out of a buffer; None: they come in their order.
+
+        Rows come in groups of `group`, a batch of every rank: the last is filled up with None, which is no
+        row, since a loader would fill it with rows from the beginning.
+        """
         self.parts = [_Part(stream, read_row, tokenizer, options) for stream in streams]
-        self.shuffle_seed, self.epoch = shuffle_seed, 0
+        self.shuffle_seed, self.epoch, self.group = shuffle_seed, 0, group
         firsts = [next(iter(part), None) for part in self.parts]  # every stream shows its format at once
         first = next((row for row in firsts if row is not None), None)
         if first is None:
@@ -67,11 +72,13 @@ class PreparedStream(IterableDataset):
         """Called by the trainer: another epoch draws another order."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, Any] | None]:
         rows = self._in_order()
-        if self.shuffle_seed is None:
-            return rows
-        return shuffled(rows, random.Random(f"{self.shuffle_seed} {self.epoch}"))
+        if self.shuffle_seed is not None:
+            rows = shuffled(rows, random.Random(f"{self.shuffle_seed} {self.epoch}"))
+        while group := list(itertools.islice(rows, self.group)):
+            yield from group
+            yield from [None] * (self.group - len(group))
 
     def _in_order(self) -> Iterator[dict[str, Any]]:
         return itertools.chain.from_iterable(self.parts)
