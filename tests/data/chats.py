@@ -190,3 +190,36 @@ def assistant(content: str) -> dict[str, str]:
 
 def system(content: str) -> dict[str, str]:
     return {"role": "system", "content": content}
+
+
+CALLS = """{% for c in m.tool_calls or [] %}<tool_call>{"name": "{{ c.function.name }}", "arguments": \
+{{ c.function.arguments | tojson }}}</tool_call>{% endfor %}"""
+
+CONTENT_AFTER_RESULT = (
+    """{% for m in messages %}{% if m.role != 'tool' %}<|im_start|>{{ m.role }}
+"""
+    + CALLS
+    + """{% if m.tool_calls %}{% for r in messages[loop.index:] if r.role == 'tool' %}{% if loop.first %}\
+<result>{{ r.content }}</result>{% endif %}{% endfor %}{% endif %}{{ m.content }}<|im_end|>
+{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+)
+"""Writes what a turn says beside its call after the result of the call, as Gemma 4 does."""
+
+OPENS_REASONING = (
+    """{% set last = namespace(user=-1) %}{% for m in messages %}{% if m.role == 'user' %}\
+{% set last.user = loop.index0 %}{% endif %}{% endfor %}\
+{% if last.user < 0 %}{{ raise_exception('No user query found in messages.') }}{% endif %}\
+{% for m in messages %}<|im_start|>{{ 'user' if m.role == 'tool' else m.role }}
+{% if m.role == 'assistant' and loop.index0 > last.user %}<think>
+{{ m.reasoning_content or '' }}
+</think>
+
+{% endif %}{% if m.role == 'tool' %}<result>{{ m.content }}</result>{% else %}{{ m.content }}{% endif %}"""
+    + CALLS
+    + """<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+<think>
+{% endif %}"""
+)
+"""As Qwen 3.6: reasoning after the last question only, opened by the generation prompt; needs a question."""

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from burnish.data.example import TokenizedExample
 from burnish.data.reading.formats import LANGUAGE
+from burnish.data.text.beginnings import ANSWER as PLACEHOLDER
 from burnish.data.text.control import control_tokens
 from burnish.data.text.dialect import for_template
 from burnish.data.text.render import chat_renderer
-from burnish.data.text.template import PLACEHOLDER
 from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
 from tests.data.chats import assistant, system, user

@@ -295,8 +295,8 @@ def test_roles_that_the_template_refuses():
 def test_template_whose_turns_cannot_be_told_apart():
     assert refusal({"messages": [user("hi"), assistant("hello"), user("bye")]}, chats.LETTER_COUNT) == (
         "cannot tell where message 1 starts: alone the chat template writes "
-        "'7 letters\\n<|im_start|>user\\nhi<|im_end|>\\n' there, in the whole chat "
-        "'0 letters\\n<|im_start|>user\\nhi<|im_end|>\\n'\n"
+        "'2 letters\\n<|im_start|>user\\nhi<|im_end|>\\n' there, in the whole chat "
+        "'10 letters\\n<|im_start|>user\\nhi<|im_end|>'\n"
         "  fix: use a chat template that writes a turn the same way whatever surrounds it"
     )
 

@@ -52,9 +52,9 @@ class ControlTokens:
         for message in messages:
             search = self._pattern_for(message).search
             for item in message.values():
-                if search(item) if isinstance(item, str) else any(map(search, _strings(item))):
+                if search(item) if isinstance(item, str) else any(map(search, strings(item))):
                     return True
-        return bool(tools) and any(self.any.search(text) for text in _strings(tools))
+        return bool(tools) and any(self.any.search(text) for text in strings(tools))
 
     def hide_messages(self, messages: Sequence[Message]) -> list[Message]:
         """The messages with a stand-in for each control token in them."""
@@ -145,13 +145,13 @@ def _pattern(contents: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, contents)) or r"(?!)")
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
     """All strings in a message or a tool, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _strings(item)
+            yield from strings(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from strings(item)

@@ -1,87 +1,109 @@
 """Chats as text: the model's template, and where in its text each turn is.
 
-A turn is located by rendering the conversation's beginnings, never by searching for its content:
+The parts of all messages are found by marks (`marks`), never by what they say. Between the last part of one
+message and the first of the next, the template wrote the end of a turn and the generation prompt. A rendering
+of the conversation's beginning shows which is which (`seams`):
 
     full                           <user>hi<end><assistant>hello<end><user>bye<end>
     messages[:1], to be continued  <user>hi<end><assistant>                              a turn starts here
     messages[:2]                   <user>hi<end><assistant>hello<end>                    and stops here
 
 So it works for any template, and the generation prompt is outside the turn and the end-of-turn token inside,
-as in generation. Some templates render a beginning differently from the whole (they drop the reasoning of
-earlier turns, or write the system prompt into the last user turn). There, a second rendering of the whole,
-with a placeholder in the turn, shows what surrounds it. If neither settles it, the row is refused.
+as in generation. Only what follows the part before is compared, so a template may render a beginning in
+another way than the whole: drop the reasoning of earlier turns, or write the system prompt into the last user
+turn. A turn has several spans where another message stands between its parts. Where nothing settles a place,
+the row is refused.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from burnish.data.example import Message
 from burnish.data.reading.messages import REASONING_KEYS
+from burnish.data.text.beginnings import ANSWER, QUESTION, Beginnings
+from burnish.data.text.control import strings
 from burnish.data.text.encode import common_prefix
+from burnish.data.text.marks import END_OF_REASONING, LEVELS, Kind, Part, Piece, Rendering, spellings
 from burnish.data.text.render import Render
+from burnish.data.text.seams import Split, cut_after_end, cut_at, cut_before_opening, cut_within_prompt, shape
 from burnish.errors import UserError, shorten
 
-PLACEHOLDER = "\N{WHITE SQUARE}completion\N{WHITE SQUARE}"
-QUESTION: Message = {"role": "user", "content": "?"}
+Span = tuple[int, int]
+"""`[start, stop)` in characters."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A chat and its rendering. Positions are characters of `text`."""
+    """The first `count` messages of a chat and their rendering. Positions are characters of `text`."""
 
-    messages: list[Message]
-    render: Render
+    chat: Beginnings
+    count: int
+
+    @staticmethod
+    def of(messages: list[Message], render: Render) -> Conversation:
+        """A whole chat. Raises `UserError` if the template refuses it."""
+        return Conversation(Beginnings(messages, render), len(messages))
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        return self.chat.messages[: self.count]
 
     @cached_property
     def text(self) -> str:
         """The rendered chat. Raises `UserError` if the template leaves out what a message says.
 
-        The reasoning and the calls of a turn may be missing here: see `abridges`.
+        The reasoning and the calls of a turn, and what it says beside calls, may be missing: see `abridges`.
         """
-        text = self.render(self.messages, False)
         for turn, message in enumerate(self.messages):
-            said = _said(message)
-            if not _writes(text, said):
+            if "tool_calls" not in message and self._missing(turn, CONTENT):
                 raise UserError(
-                    f"the chat template leaves out message {turn} ({message['role']}): {shorten(said)}",
+                    f"the chat template leaves out message {turn} ({message['role']}): "
+                    f"{shorten(_said(message))}",
                     fix="use a template that writes this role and string contents, or remove the message",
                     reason=f"the chat template leaves out what the {message['role']} says",
                 )
-        return text
+        return self._written.text
 
     def turns_of(self, role: str, first: int = 0) -> list[int]:
         """The places of a role's messages, from message `first` on."""
-        return [turn for turn in range(first, len(self.messages)) if self.messages[turn]["role"] == role]
+        return [turn for turn in range(first, self.count) if self.messages[turn]["role"] == role]
 
     def cut_after(self, turn: int) -> Conversation:
-        return Conversation(self.messages[: turn + 1], self.render)
+        return replace(self, count=turn + 1)
 
     def abridges(self, turn: int) -> str:
-        """Which of its reasoning and its tool calls the rendering lacks of message `turn`, if any."""
-        message = self.messages[turn]
-        reasoning, calls = _reasoning(message), list(_calls(message))
-        if not reasoning and not calls:
-            return ""
-        start, stop = self.span(turn)
-        written = self.text[start:stop]
-        if not _writes(written, reasoning):
+        """Which of its reasoning, its tool calls and its content the rendering lacks of a turn, if any."""
+        missing = self._missing(turn, LEVELS[0])
+        if "reasoning" in missing:
             return "reasoning"
-        return "" if all(_writes(written, said) for said in calls) else "tool calls"
+        if "name" in missing or "argument" in missing:
+            return "tool calls"
+        return "content" if "content" in missing else ""
 
-    def span(self, turn: int) -> tuple[int, int]:
-        """`[start, stop)` of message `turn` as the model writes it, with its end-of-turn token."""
-        return self.start(turn), self.stop(turn)
+    def spans(self, turn: int) -> list[Span]:
+        """Where message `turn` stands as the model writes it, with its end-of-turn token.
+
+        Mostly one `[start, stop)`; more where the template writes other messages between its parts.
+        """
+        edges = [self.start(turn)]
+        for piece, following in zip(self._pieces_of(turn)[:-1], self._pieces_of(turn)[1:], strict=True):
+            if self._written.place(following) != self._written.place(piece) + 1:
+                edges += [self._stop(turn, piece), following.start]
+        edges.append(self.stop(turn))
+        return list(zip(edges[::2], edges[1::2], strict=True))
 
     def start(self, turn: int) -> int:
         """Where the model begins to write message `turn`: after the generation prompt."""
-        found = self._start_by_prefix(turn)
-        return self._start_by_surroundings(turn) if found is None else found
+        return self._begin(turn)[0]
+
+    def follows_prompt(self, turn: int) -> bool:
+        """Whether all of the generation prompt stands before message `turn`, as it does in generation."""
+        return self._begin(turn)[1]
 
     def stop(self, turn: int) -> int:
         """Where message `turn` ends, its end-of-turn token included.
@@ -89,201 +111,247 @@ class Conversation:
         Where the template has none, the model ends a turn by beginning the next one (`<|user|>`, in GLM), so
         the marker after the turn is its end. Nothing ends the last turn of such a chat.
         """
-        if turn == len(self.messages) - 1:
-            return len(self.text)
-        before = self.render(self.messages[: turn + 1], False)
-        stop = len(before) if self.text.startswith(before) else self._stop_by_surroundings(turn)
-        marker = MARKER.match(self.text, stop)
-        return marker.end() if marker and self._may_lack_end(turn, stop) and self._lacks_ends else stop
+        own = self._pieces_of(turn)
+        if turn == self.count - 1 and (not own or own[-1] is self._written.pieces[-1]):
+            return len(self._written.text)
+        stop = self._stop(turn, own[-1] if own else None)
+        if self._may_lack_end(turn, stop) and self.chat.lacks_ends:
+            marker = MARKER.match(
+                self._written.text, stop, self._seam_after(turn, own[-1] if own else None)[1]
+            )
+            return marker.end() if marker else stop
+        return stop
 
     @property
     def unended(self) -> bool:
         """Whether nothing follows the last message's content, because the template has no end of turn."""
-        return self._may_lack_end(len(self.messages) - 1, len(self.text)) and self._lacks_ends
+        return self._may_lack_end(self.count - 1, len(self._written.text)) and self.chat.lacks_ends
 
     def _may_lack_end(self, turn: int, stop: int) -> bool:
         """Whether what the message says stands right before `stop`, as far as it is easy to tell."""
         message = self.messages[turn]
-        return "tool_calls" in message or self.text.endswith(_said(message).strip(), 0, stop)
+        return "tool_calls" in message or self._written.text.endswith(_said(message).strip(), 0, stop)
+
+    # What is written
 
     @cached_property
-    def _lacks_ends(self) -> bool:
-        """Whether the template writes nothing after an answer."""
+    def _written(self) -> Rendering:
+        return self.chat.written(self.count)
+
+    def _pieces_of(self, turn: int) -> list[Piece]:
+        return self._written.of(turn)
+
+    def _missing(self, turn: int, kinds: frozenset[Kind]) -> set[Kind]:
+        """Which kinds of parts of a message the text lacks."""
+        marked = self._written.kinds
+        there = {piece.part.number for piece in self._pieces_of(turn) if piece.entire}
+        parts = self.chat.parts.get(turn, ())
+        missing: set[Kind] = {p.kind for p in parts if p.kind in marked & kinds and p.number not in there}
+        if not kinds <= marked:
+            # Marks would have changed the text, so that words are looked for.
+            for kind, said in _parts(self.messages[turn]):
+                if kind in kinds - marked and not _writes(self._where(turn, kind), said):
+                    missing.add(kind)
+        return missing
+
+    def _where(self, turn: int, kind: Kind) -> str:
+        """Where a part of a message is looked for that has no mark."""
+        if kind == "content":
+            return self._written.text
+        return "".join(self._written.text[start:stop] for start, stop in self.spans(turn))
+
+    # Where a turn begins
+
+    @cached_property
+    def _begun(self) -> dict[int, tuple[int, bool]]:
+        return {}
+
+    def _begin(self, turn: int) -> tuple[int, bool]:
+        if turn not in self._begun:
+            self._begun[turn] = self._find_begin(turn)
+        return self._begun[turn]
+
+    def _find_begin(self, turn: int) -> tuple[int, bool]:
+        if self._is_silent(turn):
+            return self._begin_as_filled(turn)
+        anchor, base, seam = self._seam_before(turn)
+        kind = shape(self.messages, turn - 1), self.messages[turn]["role"], _place(anchor, turn)
+        split = self.chat.starts.find(kind, seam)
+        if split is None:
+            split = self.chat.starts.add(kind, self._split_before(turn, anchor, seam))
+        return base + len(split.left), split.sure
+
+    def _split_before(self, turn: int, anchor: Part | None, seam: str) -> Split:
+        assistant = self.messages[turn]["role"] == "assistant"
+        opened = self.chat.opened(turn) if assistant else None
+        prompt = opened.after(anchor) if opened is not None else None
+        if prompt is not None and seam.startswith(prompt):
+            return cut_at(seam, len(prompt), sure=True)
+        closed = self.chat.closed(turn)
+        before = closed.after(anchor) if closed is not None else None
+        if not assistant:  # no prompt comes before it
+            return cut_at(seam, common_prefix(before or "", seam), sure=True)
+        if split := cut_within_prompt(seam, prompt, before):
+            return split
+        if not self._pieces_of(turn):  # the seam has more than this turn
+            raise self._unsettled(turn, "starts", prompt or "", seam)
+        whole = self.chat.closed(turn + 1)
+        alone = whole.after(anchor) if whole is not None else None
+        if split := cut_before_opening(seam, prompt, before, alone):
+            return split
+        if opened is None and (split := self._split_as_asked(turn, seam)):
+            return split
+        if "tool_calls" not in self.messages[turn]:
+            return cut_at(seam, len(seam))  # right before what it says
+        raise self._unsettled(turn, "starts", (alone if prompt is None else prompt) or "", seam)
+
+    def _split_as_asked(self, turn: int, seam: str) -> Split | None:
+        """Cut the seam before a turn that nothing is rendered before: as after a question."""
+        asked = self._asked(turn)
+        if asked is None:
+            return None
         try:
-            answered = self.render([QUESTION, {"role": "assistant", "content": PLACEHOLDER}], False)
+            anchor, _, longer = asked._seam_before(turn + 1)
+            split = asked._split_before(turn + 1, anchor, longer)
         except UserError:
-            return False
-        return answered.endswith(PLACEHOLDER)
-
-    # Beginnings of the chat
-
-    def _start_by_prefix(self, turn: int) -> int | None:
-        if turn == 0:  # templates do not render an empty chat
             return None
-        opened = self.render(self.messages[:turn], True)
-        if self.text.startswith(opened):
-            return len(opened)
-        before = self.render(self.messages[:turn], False)
-        if not self.text.startswith(before):
+        if seam.endswith(split.right):
+            return cut_at(seam, len(seam) - len(split.right))
+        return cut_before_opening(seam, longer, "", None)
+
+    def _is_silent(self, turn: int) -> bool:
+        """Whether nothing that a turn says is marked, so that its place is not known from its parts."""
+        assistant = self.messages[turn]["role"] == "assistant"
+        return assistant and self._written.kinds >= CONTENT and not self._pieces_of(turn)
+
+    def _begin_as_filled(self, turn: int) -> tuple[int, bool]:
+        """Where a turn without words begins: where it would with some."""
+        filled = self._filled(turn)
+        start = filled.start(turn)
+        before = filled._written.text[:start]
+        if not self._written.text.startswith(before):
+            raise self._unsettled(turn, "starts", before, self._written.text)
+        return start, filled.follows_prompt(turn)
+
+    def _filled(self, turn: int) -> Conversation:
+        """The chat with words in a turn that says nothing."""
+        answer = {**self.messages[turn], "content": ANSWER}
+        filled = Conversation.of(
+            [*self.messages[:turn], answer, *self.messages[turn + 1 :]], self.chat.render
+        )
+        if not filled._pieces_of(turn):
+            raise self._unsettled(turn, "starts", filled._written.text, self._written.text)
+        return filled
+
+    def _asked(self, turn: int) -> Conversation | None:
+        """The chat up to this turn, with a question before it; some templates refuse one without."""
+        try:
+            return Conversation.of([*self.messages[:turn], QUESTION, self.messages[turn]], self.chat.render)
+        except UserError:
             return None
-        # The chat's own turn has less than the generation prompt: an empty reasoning block, mostly.
-        common = common_prefix(opened, self.text)
-        return _clean_cut(self.text, len(before), common) or common
 
-    # What surrounds the turn
+    def _seam_before(self, turn: int) -> tuple[Part | None, int, str]:
+        """The part before a turn, where it ends, and the text from there to the turn's own first part."""
+        written, own = self._written, self._pieces_of(turn)
+        if own:
+            place = written.place(own[0])
+        else:  # it says nothing: before the first part of a later message
+            later = (place for place, piece in enumerate(written.pieces) if piece.part.message > turn)
+            place = next(later, len(written.pieces))
+        base = written.pieces[place - 1].stop if place else 0
+        stop = written.pieces[place].start if place < len(written.pieces) else len(written.text)
+        anchor = written.pieces[place - 1].part if place else None
+        return anchor, base, written.text[base:stop]
 
-    def _start_by_surroundings(self, turn: int) -> int:
-        head, _ = self._surroundings(turn)
-        start = len(head) - self._opening(turn, head)
-        if self.text[:start] != head[:start]:
-            at = common_prefix(self.text, head)
-            raise self._unsettled(turn, "starts", head[at:], self.text[at:])
-        return start
+    # Where it ends
 
-    def _opening(self, turn: int, head: str) -> int:
-        """How much of `head`, the text before the placeholder, the model writes: the beginning of a call."""
-        if turn == 0:  # nothing opens a first message: what would, after a question?
-            return Conversation([QUESTION, self.messages[0]], self.render)._opening(1, head)
-        opened = self.render(self.messages[:turn], True)
-        alone, _ = self._alone(turn)
-        if alone.startswith(opened) and head.endswith(alone[len(opened) :]):
-            return len(alone) - len(opened)
-        if "tool_calls" in self.messages[turn]:  # the placeholder may stand within the call
-            raise self._unsettled(turn, "starts", alone[len(opened) :], head[-TAIL:])
-        prompt = self._generation_prompt(turn)
-        return len(head) - head.rfind(prompt) - len(prompt) if prompt and prompt in head else 0
+    def _stop(self, turn: int, last: Piece | None) -> int:
+        """Where the turn, or a stretch of it that ends with the piece `last`, ends."""
+        if last is None and self._is_silent(turn):
+            return self._stop_as_filled(turn)
+        base, stop = self._seam_after(turn, last)
+        seam = self._written.text[base:stop]
+        part = last.part if last else self._seam_before(turn)[0]
+        kind = shape(self.messages, turn), shape(self.messages, turn + 1), _place(part, turn)
+        split = self.chat.stops.find(kind, seam)
+        if split is None:
+            alone = self.chat.closed(turn + 1)
+            ending = alone.after(part) if alone is not None else self._ending_as_asked(turn)
+            if ending is None:
+                raise self._unsettled(turn, "stops", alone.text if alone is not None else "", seam)
+            split = self.chat.stops.add(kind, cut_after_end(seam, ending))
+        return base + len(split.left)
 
-    def _stop_by_surroundings(self, turn: int) -> int:
-        _, tail = self._surroundings(turn)
-        if not self.text.endswith(tail):
-            at = common_prefix(self.text[::-1], tail[::-1])
-            raise self._unsettled(turn, "stops", tail[: len(tail) - at], self.text[: len(self.text) - at])
-        content_stop = len(self.text) - len(tail)
-        _, ending = self._alone(turn)
-        return content_stop + _end_of_turn(ending, tail)
+    def _stop_as_filled(self, turn: int) -> int:
+        """Where a turn without words ends."""
+        filled = self._filled(turn)
+        after = filled._written.text[filled.stop(turn) :]
+        if not self._written.text.endswith(after):
+            raise self._unsettled(turn, "stops", after, self._written.text[-len(after) :])
+        return len(self._written.text) - len(after)
 
-    def _surroundings(self, turn: int) -> tuple[str, str]:
-        """The text before and after a placeholder in message `turn`, in the whole chat."""
-        return self._around(turn, self.messages[turn + 1 :])
+    def _ending_as_asked(self, turn: int) -> str | None:
+        asked = self._asked(turn)
+        own = asked._pieces_of(turn + 1) if asked is not None else []
+        return asked._written.after(own[-1].part) if asked is not None and own else None
 
-    def _alone(self, turn: int) -> tuple[str, str]:
-        """The same in the chat that ends with this message."""
-        return self._around(turn, [])
-
-    def _around(self, turn: int, after: list[Message]) -> tuple[str, str]:
-        earlier = self.messages[:turn]
-        pieces = [""]
-        if self.messages[turn].get("content") or "tool_calls" not in self.messages[turn]:
-            pieces = self.render([*earlier, self._placeholder(turn), *after], False).split(PLACEHOLDER)
-        if len(pieces) == 1 and "tool_calls" in self.messages[turn]:  # there may be nothing but calls
-            named, name = self._placeholder_call(turn)
-            head, *tails = self.render([*earlier, named, *after], False).split(PLACEHOLDER)
-            pieces = [head, name.join(tails)] if tails else [head]  # a tool's result may repeat the name
-        if len(pieces) != 2:
-            raise UserError(
-                f"the chat template writes message {turn} {len(pieces) - 1} times",
-                fix="use a chat template that writes every assistant message once",
-                reason="the chat template writes a message more or less than once",
-            )
-        return pieces[0], pieces[1]
-
-    def _placeholder(self, turn: int) -> Message:
-        """Message `turn` with another content and no reasoning."""
-        rest = {k: v for k, v in self.messages[turn].items() if k not in REASONING_KEYS}
-        return {**rest, "content": PLACEHOLDER}
-
-    def _placeholder_call(self, turn: int) -> tuple[Message, str]:
-        """Message `turn` with another name in its first call, and the name that was there."""
-        rest = {k: v for k, v in self.messages[turn].items() if k not in REASONING_KEYS}
-        first, *others = rest["tool_calls"]
-        function = first.get("function", first)
-        renamed = {**function, "name": PLACEHOLDER}
-        call = {**first, "function": renamed} if "function" in first else renamed
-        return {**rest, "tool_calls": [call, *others]}, function["name"]
-
-    def _generation_prompt(self, turn: int) -> str:
-        if turn == 0:
-            return ""
-        before, opened = (self.render(self.messages[:turn], opening) for opening in (False, True))
-        return opened[len(before) :] if opened.startswith(before) else ""
+    def _seam_after(self, turn: int, last: Piece | None) -> Span:
+        """From the end of a piece to the next one. Of a turn without any: the seam that it stands in."""
+        if last is None:
+            _, base, seam = self._seam_before(turn)
+            return base, base + len(seam)
+        place = self._written.place(last) + 1
+        following = self._written.pieces[place : place + 1]
+        return last.stop, following[0].start if following else len(self._written.text)
 
     def _unsettled(self, turn: int, edge: str, expected: str, found: str) -> UserError:
-        if edge == "stops":
-            expected, found = expected[-TAIL:], found[-TAIL:]
+        at = common_prefix(expected, found)
+        expected, found = expected[at : at + TAIL], found[at : at + TAIL]
         return UserError(
-            f"cannot tell where message {turn} {edge}: alone the chat template writes {expected[:TAIL]!r} "
-            f"there, in the whole chat {found[:TAIL]!r}",
+            f"cannot tell where message {turn} {edge}: alone the chat template writes {expected!r} "
+            f"there, in the whole chat {found!r}",
             fix="use a chat template that writes a turn the same way whatever surrounds it",
             reason=f"cannot tell where a message {edge}",
         )
 
 
-# What a message says
+def _place(part: Part | None, turn: int) -> Any:
+    """What a part is, seen from a turn. Without one, only the same turn has the same seam."""
+    return turn if part is None else (turn - part.message, part.kind)
 
-END_OF_REASONING = "</think>"
+
+# What a message says
 
 
 def _said(message: Message) -> str:
     """What must stand in a rendered chat."""
-    content = message.get("content", "")
+    content = message.get("content") or ""
     if END_OF_REASONING in content and message["role"] == "assistant":
         content = content.rpartition(END_OF_REASONING)[2]
     return content
 
 
-def _calls(message: Message) -> Iterator[str]:
-    """The names and the texts in the tool calls of a message."""
+def _parts(message: Message) -> Iterator[tuple[Kind, str]]:
+    """All that a message says."""
+    yield "content", _said(message)
+    thoughts, end, _ = (message.get("content") or "").rpartition(END_OF_REASONING)
+    inside = thoughts.strip().removeprefix("<think>") if end and message["role"] == "assistant" else ""
+    yield "reasoning", message.get(REASONING_KEYS[0]) or inside
     for call in message.get("tool_calls", ()):
         function = call.get("function", call)
-        yield function["name"]
-        yield from _texts(function.get("arguments"))
-
-
-def _texts(arguments: Any) -> Iterator[str]:
-    if isinstance(arguments, str):
-        yield arguments
-    elif isinstance(arguments, dict | list):
-        for item in arguments.values() if isinstance(arguments, dict) else arguments:
-            yield from _texts(item)
-
-
-def _reasoning(message: Message) -> str:
-    """What the model thinks before it answers, from its own key or from the content."""
-    if reasoning := message.get(REASONING_KEYS[0]):
-        return reasoning
-    thoughts, end, _ = message.get("content", "").rpartition(END_OF_REASONING)
-    return thoughts.strip().removeprefix("<think>") if end else ""
+        yield "name", function["name"]
+        for text in strings(function.get("arguments")):
+            yield "argument", text
 
 
 def _writes(text: str, said: str) -> bool:
     """Whether a text has what is said, as it is or within JSON."""
-    said = said.strip()
-    return said in text or any(json.dumps(said, ensure_ascii=e)[1:-1] in text for e in (False, True))
+    return any(spelling in text for spelling in spellings(said.strip()))
 
 
-# The ends of turns
-
-
-def _end_of_turn(alone: str, tail: str) -> int:
-    """How much of `tail`, the text after a turn's content, ends the turn; `alone` follows a last turn.
-
-    It is what both have in common. Nothing, where an earlier turn ends otherwise than the last one does: the
-    model writes the end of a last turn (`<|return|>`), and would not stop at the other (`<|end|>`).
-    """
-    return _clean_cut(tail, 0, common_prefix(alone, tail))
-
-
-def _clean_cut(text: str, floor: int, position: int) -> int:
-    """The last place in `(floor, position]` after white space or a closing bracket; 0 if there is none.
-
-    Two texts may go on alike for a few letters by chance, as `<think>` and `<tool_call>` do.
-    """
-    cuts = range(position, floor, -1)
-    return next((cut for cut in cuts if text[cut - 1].isspace() or text[cut - 1] in CLOSING), 0)
-
+CONTENT: frozenset[Kind] = frozenset({"content"})
 
 TAIL = 40
 """Characters shown of two renderings that diverge."""
 
-CLOSING = frozenset(">]")
 MARKER = re.compile(r"<[^<>\s]+>")

@@ -20,8 +20,8 @@ from burnish.data.text.control import ControlTokens, control_tokens
 from burnish.data.text.dialect import for_template
 from burnish.data.text.encode import Encoded, common_prefix, encode
 from burnish.data.text.render import Render, chat_renderer
-from burnish.data.text.template import Conversation
-from burnish.data.text.turns import Passage, Span, passages, trained_turns
+from burnish.data.text.template import Conversation, Span
+from burnish.data.text.turns import Passage, passages, trained_turns
 from burnish.errors import UserError
 
 
@@ -182,7 +182,7 @@ def _chat_branches(
     if hides:
         messages, tools = control.hide_messages(messages), control.hide_tools(tools)
     render = _renderer(example, tokenizer, options, tools)
-    whole = Conversation(for_template(messages, tokenizer, render), render)
+    whole = Conversation.of(for_template(messages, tokenizer, render), render)
     branches = []
     for passage in passages(whole, turns, 0 if prompt_trained else len(prompt)):
         text, renamed = passage.conversation.text, ""

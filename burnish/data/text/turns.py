@@ -14,11 +14,8 @@ from dataclasses import dataclass
 
 from burnish.data.example import Message
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.text.template import Conversation
+from burnish.data.text.template import Conversation, Span
 from burnish.errors import UserError
-
-Span = tuple[int, int]
-"""`[start, stop)` in characters."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +82,18 @@ def passages(whole: Conversation, turns: list[int] | None, first: int) -> list[P
 
 def _abridged(turn: int, what: str) -> UserError:
     ways = "use a chat template that writes it, or remove it from the rows"
+    if what == "content":
+        ways = "use a chat template that writes it, or make it a message of its own before the calls"
     return UserError(
-        f"the chat template leaves out the {what} of message {turn}",
+        f"the chat template leaves out the {what} of message {turn}"
+        + (", which has tool calls" if what == "content" else ""),
         fix=f"write it into the content (<think>...</think>), {ways}" if what == "reasoning" else ways,
         reason=f"the chat template leaves out {what}",
     )
 
 
 def _spans(conversation: Conversation, turns: Sequence[int]) -> list[Span]:
-    return [conversation.span(turn) for turn in turns]
+    return sorted(span for turn in turns for span in conversation.spans(turn))
 
 
 def _without(conversation: Conversation, turns: Sequence[int]) -> list[Span]:
