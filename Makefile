@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 REQUIREMENTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format wheel bench
+.PHONY: help demo test check format wheel docs bench
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -30,6 +30,10 @@ format: $(VENV)/.installed  ## format, and mend what the linter can mend
 
 wheel:  ## build the wheel, install it alone in a fresh environment, and run every verb there
 	.ci/bare $(PYTHON)
+
+docs: $(VENV)/.installed  ## build the site of docs/ with its API reference into build/site
+	@$(PIP) -e ".[docs]"
+	$(BIN)/zensical build --strict
 
 bench: $(VENV)/.installed  ## coverage of architectures, speed against TRL, share of the machine's limit
 	$(BIN)/python -m benchmarks.coverage

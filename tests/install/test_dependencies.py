@@ -78,7 +78,7 @@ def packages_imported() -> dict[str, set[str]]:
 
 IMPORTED = packages_imported()
 REQUIRED = {package(each) for each in PROJECT["dependencies"]}
-DEVELOPMENT = ("bench", "dev")
+DEVELOPMENT = ("bench", "dev", "docs")
 EXTRAS = {
     name: {package(each) for each in packages}
     for name, packages in PROJECT["optional-dependencies"].items()
