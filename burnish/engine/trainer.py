@@ -45,6 +45,7 @@ from burnish.engine.termination import Termination
 from burnish.errors import UserError
 from burnish.models.forward import inner_model
 from burnish.models.precision import compute_in, forget_copies
+from burnish.paths import share_weights
 from burnish.progress import own_bars
 
 
@@ -159,6 +160,13 @@ class Engine(Method):
             print(*self.train_dataset.reports, sep="\n")
             rows.write_reports(self.preparation_reports, self.args.output_dir)
         return output._replace(training_loss=output.metrics["train_loss"])
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        """The steps of an epoch; none, where the checkpoint that is resumed from has taken all of them."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
 
     def get_ready(self) -> Plan:
         """Certify the model, decide what is open, score rows in advance. Once, before the first forest."""
@@ -311,6 +319,8 @@ class Engine(Method):
         if "loss" in logs:
             logs.update(self._meter.read(self.accelerator))
             logs["num_tokens"] = self.state.num_input_tokens_seen
+        if "train_loss" in logs and self.state.global_step == self._initial_global_step:
+            logs.pop("train_loss")  # the mean over no step
         super().log(logs, start_time)
 
     # What the base would do with a batch of tensors
@@ -341,3 +351,4 @@ class Engine(Method):
             super()._save(output_dir, state_dict)
         if self.args.should_save:
             assembly.replace_pickled_arguments(output_dir or self.args.output_dir, self.args)
+            share_weights(output_dir or self.args.output_dir)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.errors import UserError
 from burnish.export.stack import Stack, load_whole
+from burnish.paths import share_weights
 
 SHARD = "5GB"
 
@@ -43,6 +44,7 @@ def save_whole(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     settle_generation(model, tokenizer)
     model.save_pretrained(folder, max_shard_size=SHARD)
     tokenizer.save_pretrained(folder)
+    share_weights(folder)
 
 
 def settle_generation(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 class Board:
-    """The state of a pipeline. A stage is waiting, running, finished or failed.
+    """The state of a pipeline. A stage is waiting, running, finished, failed or interrupted.
 
     `action` is what this run did with it: run, skip or resume; `folder` is beside the file.
     """
@@ -83,8 +83,8 @@ def run_jobs(
         board.say(job, "running")
         try:
             results.append(work(job, command, tools, say))
-        except BaseException:
-            board.say(job, "failed")
+        except BaseException as error:
+            board.say(job, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         board.say(job, "finished")
     return results

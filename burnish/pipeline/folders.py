@@ -7,12 +7,13 @@ newest result is always at the plain path.
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from burnish.errors import UserError
 
@@ -119,7 +120,7 @@ def make_room(folder: Path, used: Iterable[str] = ()) -> Path | None:
         for name in NOTES - {LOCK}:
             (folder / name).unlink(missing_ok=True)
         return None
-    refuse_to_move(folder, used)
+    check_room(folder, used)
     kept = next_name(folder)
     folder.rename(kept)
     _follow(folder, kept)
@@ -133,7 +134,10 @@ def is_worthless(folder: Path) -> bool:
     return names <= NOTES and RECORD in names and not (logged.is_file() and logged.stat().st_size)
 
 
-def refuse_to_move(folder: Path, used: Iterable[str]) -> None:
+def check_room(folder: Path, used: Iterable[str]) -> None:
+    """Refuse to rename a folder with a run that is in use: read by the next run, or stood in."""
+    if not folder.is_dir() or not holds_a_run(folder) or is_worthless(folder):
+        return
     whole = folder.resolve()
     for name in (*used, "."):
         path = Path(name).expanduser()
@@ -191,8 +195,24 @@ def locked(folder: Path) -> Iterator[None]:
             raise in_use(folder) from None
         except OSError:  # a file system without locks, where a file would say nothing
             (folder / LOCK).unlink()
-        yield
-    (folder / LOCK).unlink(missing_ok=True)
+        else:
+            if not _is_there(
+                file, folder
+            ):  # whoever held it has ended and removed the file since it was opened
+                raise in_use(folder)
+        try:
+            yield
+        finally:
+            if _is_there(file, folder):  # the folder may have been renamed, and be another one by now
+                (folder / LOCK).unlink()
+
+
+def _is_there(lock: IO[str], folder: Path) -> bool:
+    """Whether an open lock is the one in the folder."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat())
+    except OSError:
+        return False
 
 
 def is_locked(folder: Path) -> bool:

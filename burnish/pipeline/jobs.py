@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from burnish.errors import UserError
 from burnish.pipeline import folders
 from burnish.pipeline.hashes import hash_model
 from burnish.pipeline.lineage import Inputs, differences, inputs_of
@@ -124,9 +125,9 @@ def work(job: Job, command: str, tools: Tools, say: Callable[[str], None]) -> St
 
         def begin() -> None:
             if not record.begun:
-                make_room(job, say)
-                if not stage.config.process_index:
-                    held.enter_context(folders.locked(stage.output))
+                moved = at_once(lambda: take_folder(job, held))
+                if moved is not None:
+                    say(f"what was in {stage.output} is kept as {moved}")
                 record.start()
 
         record.watch.when_ready = begin
@@ -137,6 +138,11 @@ def work(job: Job, command: str, tools: Tools, say: Callable[[str], None]) -> St
             if stage.merges and not stage.model.use_peft and not stage.config.process_index:
                 shutil.rmtree(stage.output / BASE, ignore_errors=True)  # it is in the result
             record.finish(result)
+        except KeyboardInterrupt:
+            if record.begun:
+                record.interrupt()
+            say(interruption(stage, record))
+            raise
         except BaseException as error:
             if record.begun:
                 record.fail(error)
@@ -148,13 +154,36 @@ def work(job: Job, command: str, tools: Tools, say: Callable[[str], None]) -> St
     return result
 
 
-def make_room(job: Job, say: Callable[[str], None]) -> None:
-    """Rename what is in the folder of a stage that does not go on from it. Raises `UserError`."""
-    stage = job.stage
-    if job.action == "run" and not stage.config.resume_from_checkpoint:
-        moved = at_once(lambda: folders.make_room(stage.output, paths_read_by(stage)))
-        if moved is not None:
-            say(f"what was in {stage.output} is kept as {moved}")
+def interruption(stage: PreparedStage, record: RunRecord) -> str:
+    """Where Ctrl-C came, and what the same command does next."""
+    if not record.begun:
+        return f"{stage.name} was interrupted before it began: nothing was written"
+    checkpoint, _ = folders.newest_complete(stage.output)
+    way = f"goes on from {checkpoint.name}" if checkpoint else "starts over: no checkpoint was complete"
+    return f"{stage.name} was interrupted at step {record.watch.step}; the same command {way}"
+
+
+def take_folder(job: Job, held: ExitStack) -> Path | None:
+    """Lock the folder of a stage until `held` ends, and only then rename what is in it; returns its new name.
+
+    Raises `UserError`: another process trains into it, or did so since the stage was judged.
+    """
+    folder, reads = job.stage.output, paths_read_by(job.stage)
+    moves = job.action == "run" and not job.stage.config.resume_from_checkpoint
+    if moves:
+        folders.check_room(folder, reads)
+    killed = folders.was_killed(folder)
+    held.enter_context(folders.locked(folder))
+    if job.action == "resume" and (folders.read_record(folder) or {}).get("status") == "finished":
+        raise UserError(
+            "another process has finished this run since", where=str(folder), fix="give the command again"
+        )
+    moved = folders.make_room(folder, reads) if moves else None
+    if moved is not None:
+        if not killed:
+            (moved / folders.LOCK).unlink(missing_ok=True)
+        held.enter_context(folders.locked(folder))
+    return moved
 
 
 def merged_first(stage: PreparedStage, tools: Tools) -> PreparedStage:

@@ -54,6 +54,11 @@ class Watch(TrainerCallback):
         self._before = state.num_input_tokens_seen
         self.record.say(plan=[list(row) for row in self._trainer.plan.rows])
 
+    @property
+    def step(self) -> int:
+        """The last step that was taken."""
+        return self._trainer.state.global_step if self._trainer is not None else 0
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._began = time.perf_counter()
 
@@ -139,6 +144,9 @@ class RunRecord:
             metrics={name: value for name, value in result.metrics.items() if _is_number(value)},
             output=output,
         )
+
+    def interrupt(self) -> None:
+        self.say(status="interrupted", finished=now())
 
     def fail(self, error: BaseException) -> None:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -25,7 +25,10 @@ ACTIONS = {
     "resume": "Gone on with: ",
     "run": "Trained: ",
 }
-STATES = {"running": ("running", "●"), "failed": ("failed", "✕"), "stopped": ("failed", "✕")}
+STATES = {
+    "running": ("running", "●"),
+    **dict.fromkeys(("failed", "stopped", "interrupted"), ("failed", "✕")),
+}
 STATUS_LETTERS = 14
 SEVERITIES = {"fault": "fault", "error": "fault", "critical": "fault", "warning": "warning"}
 

@@ -15,6 +15,7 @@ from burnish.report.measures import MainNumber, all_of
 from burnish.report.stage import StageView, Status, last_second
 
 SHORT = {"evaluation": "eval", "training": "train"}
+ENDED = {"stopped": "was killed", "interrupted": "was interrupted"}
 NOT_COMPARED = "The answers before and after were not compared."
 
 
@@ -132,8 +133,10 @@ def is_of(stage: StageView, model: str, path: str) -> bool:
 def verdict(stages: Sequence[StageView], found: Outcome | None) -> Verdict:
     """The report in one sentence. Only compared answers can say that it worked."""
     for stage in stages:
-        if stage.status.word == "stopped":
-            sentence = f"{stage.name} was killed{at(stage)}. The same command takes it up again."
+        if stage.status.word in ENDED:
+            sentence = (
+                f"{stage.name} {ENDED[stage.status.word]}{at(stage)}. The same command takes it up again."
+            )
             return Verdict(sentence, "failed", "Stopped")
         if stage.status.state == "failed":
             error = word(stage.run.record.get("error"))

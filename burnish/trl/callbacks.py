@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from burnish.engine.samples import MOST_PROMPTS, Samples, prompts_of_rows
 from burnish.engine.trainer import Engine
 from burnish.errors import UserError
+from burnish.paths import share_weights
 
 
 class RichProgressCallback(TrainerCallback):
@@ -110,6 +111,7 @@ class BEMACallback(TrainerCallback):
         folder = Path(args.output_dir) / "bema"
         tokenizer = rest.get("processing_class")
         self.averaged_model(model).save_pretrained(folder)
+        share_weights(folder)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
 

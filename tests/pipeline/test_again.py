@@ -1,5 +1,6 @@
 """A pipeline run again: what is skipped, resumed and trained anew, and what becomes of the results before."""
 
+import contextlib
 import json
 import os
 import signal
@@ -199,3 +200,98 @@ def test_a_folder_that_another_process_trains_into_is_refused(folder, tiny_model
     with locked(folder / "alone"):
         assert dpo(folder, tiny_model_dir, "--beta", "0.5") == 2
     assert "another process is training into this folder" in capsys.readouterr().err
+
+
+def test_a_lock_goes_with_whatever_ends_it(tmp_path):
+    from burnish.pipeline.folders import LOCK, is_locked, locked
+
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "run"):
+        assert is_locked(tmp_path / "run")
+        raise ZeroDivisionError
+    assert not (tmp_path / "run" / LOCK).exists()
+    with locked(tmp_path / "run"):
+        (tmp_path / "run").rename(tmp_path / "run.1")
+        with locked(tmp_path / "run"):
+            pass
+        with locked(tmp_path / "run"):  # the outer one leaves this alone
+            assert is_locked(tmp_path / "run")
+
+
+def test_a_folder_that_is_locked_after_the_judgement_is_left_alone(
+    folder, tiny_model_dir, capsys, monkeypatch
+):
+    """Another process takes the folder while this one loads its model."""
+    from burnish.pipeline import jobs
+    from burnish.pipeline.folders import LOCK, locked
+
+    assert dpo(folder, tiny_model_dir) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "alone").iterdir()}
+    merged_first = jobs.merged_first
+    with contextlib.ExitStack() as other:
+
+        def late(*given):
+            other.enter_context(locked(folder / "alone"))
+            return merged_first(*given)
+
+        monkeypatch.setattr(jobs, "merged_first", late)
+        assert dpo(folder, tiny_model_dir, "--beta", "0.5") == 2
+        assert "another process is training into this folder" in capsys.readouterr().err
+        left = {path.name: path.stat().st_mtime_ns for path in (folder / "alone").iterdir()}
+        assert left.pop(LOCK) and left == before and not (folder / "alone.1").exists()
+
+
+OVER = "starts over: no checkpoint was complete\n"
+CHECKPOINTS = "--max_steps 3 --save_strategy steps --save_steps 3 --logging_steps 1".split()
+CHECKPOINTS += ["--per_device_train_batch_size", "2"]
+
+
+def test_a_run_that_died_after_its_last_checkpoint_takes_no_step_more(folder, tiny_model_dir, capsys):
+    """In the middle of an epoch: a step of the four of an epoch is left."""
+    words = [*CHECKPOINTS, "--eval_dataset_name", "pairs.jsonl", "--eval_strategy", "no"]
+    assert dpo(folder, tiny_model_dir, *words) == 0
+    weights, found = folder / "alone" / "model.safetensors", folder / "alone" / "run.json"
+    whole, first = weights.read_bytes(), json.loads(found.read_text())
+    weights.unlink()
+    found.write_text(json.dumps({**first, "status": "running", "metrics": {}}))
+    capsys.readouterr()
+    assert dpo(folder, tiny_model_dir, *words) == 0
+    assert "resume it was interrupted; checkpoint-3 is complete" in capsys.readouterr().out
+    again = json.loads(found.read_text())
+    assert weights.read_bytes() == whole and again["steps"] == 3 and again["status"] == "finished"
+    assert again["metrics"]["eval_loss"] == first["metrics"]["eval_loss"]
+    assert again["metrics"]["loss"] == first["metrics"]["loss"] and "train_loss" not in again["metrics"]
+
+
+def test_ctrl_c_says_where_and_how_to_go_on(folder, tiny_model_dir, capsys, monkeypatch):
+    from burnish.methods.dpo import DPOTrainer
+
+    step = DPOTrainer.training_step
+
+    def interrupted(trainer, *given):
+        if trainer.state.global_step == at:
+            raise KeyboardInterrupt
+        return step(trainer, *given)
+
+    words = [*CHECKPOINTS, "--save_steps", "1"]
+    with monkeypatch.context() as pressed:
+        pressed.setattr(DPOTrainer, "training_step", interrupted)
+        at = 0
+        assert dpo(folder, tiny_model_dir, *words) == 130
+        said = capsys.readouterr()
+        assert "\nstopped\n" in said.err and said.out.endswith("at step 0; the same command " + OVER)
+        at = 2
+        assert dpo(folder, tiny_model_dir, *words) == 130
+        said = capsys.readouterr()
+        assert said.out.endswith(
+            "dpo was interrupted at step 2; the same command goes on from checkpoint-2\n"
+        )
+    found = json.loads((folder / "alone" / "run.json").read_text())
+    assert found["status"] == "interrupted" and "error" not in found
+    assert not (folder / "alone" / "run.lock").exists()
+    assert main(["report", "alone"]) == 0
+    assert "was interrupted at step 2" in (folder / "alone" / "report.html").read_text()
+    assert dpo(folder, tiny_model_dir, *words) == 0
+    assert "resume it was interrupted; checkpoint-2 is complete" in capsys.readouterr().out
+    for name in ("model.safetensors", "checkpoint-3/model.safetensors"):
+        file = folder / "alone" / name
+        assert file.stat().st_mode == (folder / "alone" / "config.json").stat().st_mode
