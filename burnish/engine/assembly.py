@@ -21,7 +21,7 @@ from burnish.errors import UserError, nearest
 from burnish.models.certify import certify
 from burnish.models.classification import HEADS
 from burnish.models.forward import inner_model
-from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
+from burnish.models.load import HALF, TASK_TYPES, Task, load_model, load_tokenizer
 from burnish.models.precision import compute_in, fast_bfloat16
 
 if TYPE_CHECKING:
@@ -112,9 +112,10 @@ def second_model(model: Any, engine: Engine, name: str, options: str) -> nn.Modu
             fix=f"{name} comes before args; name them: {name}=..., args=...",
         )
     model.to(args.device).eval().requires_grad_(False)
+    stored = {parameter.dtype for parameter in model.parameters()}
+    dtype = engine.compute_dtype or (torch.float32 if stored & set(HALF) else None)
     certify(model, max_length=args.max_length)
-    in_double = any(parameter.dtype == torch.float64 for parameter in model.parameters())
-    compute_in(inner_model(model), None if in_double else engine.compute_dtype)
+    compute_in(inner_model(model), None if torch.float64 in stored else dtype)
     return model
 
 
@@ -150,10 +151,12 @@ def with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineCon
 def settle_weights(model: nn.Module, args: EngineConfig) -> None:
     """Store trained weights in float32, and turn dropout off where that is asked for.
 
-    A 16-bit weight cannot take an update below 1/256 of it. Float64 models stay as they are.
+    A 16-bit weight cannot take an update below 1/256 of it. Full fine-tuning keeps them in bfloat16 where
+    `dtype` says so. Float64 models stay as they are.
     """
+    kept = torch.bfloat16 if keeps_bfloat16(model, args) else None
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+        if parameter.requires_grad and parameter.dtype in HALF and parameter.dtype != kept:
             parameter.data = parameter.data.float()
     if args.disable_dropout:
         for module in model.modules():
@@ -161,34 +164,33 @@ def settle_weights(model: nn.Module, args: EngineConfig) -> None:
                 module.p = 0.0
 
 
+def keeps_bfloat16(model: nn.Module, args: EngineConfig) -> bool:
+    """Whether full fine-tuning stores its weights in bfloat16: only where `dtype` asks for it by name."""
+    asked = init_kwargs(args).get("dtype")
+    return asked in ("bfloat16", torch.bfloat16) and not hasattr(model, "get_base_model")
+
+
 def compute_dtype(model: nn.Module, args: EngineConfig, fast: bool | None = None) -> torch.dtype | None:
     """What forwards compute in; None: in what is stored, or in what FSDP or DeepSpeed is told.
 
-    `fast`: whether the machine is fast at bfloat16, where it is not this one.
+    `bf16` decides. Unset, it is bfloat16 where weights are stored in it or the machine is fast at it (`fast`,
+    where that is another machine). It is never float16.
     """
     if args.fsdp or args.deepspeed:
         return None
-    stored = next((p.dtype for p in inner_model(model).parameters() if p.is_floating_point()), torch.float32)
-    frozen_half = any(p.dtype == torch.bfloat16 for p in model.parameters() if not p.requires_grad)
-    if args.bf16 is False and frozen_half and _has_trained_head(model):
-        raise UserError(
-            "the base is stored in bfloat16, and the head that is trained on it in float32",
-            where="bf16",
-            fix="leave bf16 unset, or load the base in float32 (dtype=float32)",
-        )
-    if stored == torch.float64 or args.bf16 is False:
+    stored = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if torch.float64 in stored:
         return None
-    return torch.bfloat16 if frozen_half or fast_at_half(args, fast) else None
+    if args.bf16 is not False and (torch.bfloat16 in stored or fast_at_half(args, fast)):
+        return torch.bfloat16
+    return torch.float32 if stored & set(HALF) else None
 
 
 def fast_at_half(args: EngineConfig, fast: bool | None = None) -> bool:
     """Whether to compute in bfloat16: where it is asked for, or where the machine is fast at it (`fast`)."""
-    return bool(args.bf16) or (fast_bfloat16(args.device) if fast is None else fast)
-
-
-def _has_trained_head(model: nn.Module) -> bool:
-    """Whether weights of the model itself are trained beside those of an adapter."""
-    return any(p.requires_grad and "modules_to_save" in name for name, p in model.named_parameters())
+    if args.bf16 is not None:
+        return args.bf16
+    return fast_bfloat16(args.device) if fast is None else fast
 
 
 # Tokenizer

@@ -7,6 +7,7 @@ from it. A method's config adds its own fields and the options of TRL's that are
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -26,7 +27,9 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
 
     logging_steps: float = described(10, "Log every so many steps; below 1, a share of all steps.")
     bf16: bool | None = described(
-        None, "Compute in bfloat16. Unset: where the machine is fast at it. Trained weights stay float32."
+        None,
+        "Compute in bfloat16, or (false) in float32. Unset: in bfloat16 where the machine is fast at it. "
+        "Trained weights are stored in float32, unless dtype says bfloat16.",
     )
     disable_tqdm: bool | None = described(
         None, "Print a plain line for every log on a terminal too, instead of the display that moves."
@@ -106,7 +109,14 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
         # What a person trained is theirs until they say otherwise.
         self.hub_private_repo = vars(self)["hub_private_repo"] is not False
         self.disable_tqdm = bool(self.disable_tqdm)  # the base would ask how much transformers logs
-        asked_for_bf16 = self.bf16
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+        if launched not in ("no", "bf16"):
+            raise UserError(
+                f"{launched} is not supported: log-probabilities overflow in float16",
+                where="mixed_precision of accelerate",
+                fix="launch with --mixed_precision bf16, or no",
+            )
+        asked_for_bf16 = True if launched == "bf16" and self.bf16 is None else self.bf16
         # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine
         # without GPU; only FSDP and DeepSpeed have to hear of it.
         self.bf16 = asked_for_bf16 is not False and bool(self.fsdp or self.deepspeed)
@@ -118,6 +128,8 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
             said = error.msg if isinstance(error, ImportError) and error.msg else str(error)
             raise UserError(f"transformers refuses these options: {' '.join(said.split())}") from error
         self.bf16 = asked_for_bf16
+        if not (self.fsdp or self.deepspeed):
+            self.mixed_precision = "no"  # the engine's copies are in place of autocast
         check_optimizer(self.optim.value)
         self._check_devices()
 

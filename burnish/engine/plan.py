@@ -249,7 +249,15 @@ def _dtype(engine: Engine, model: nn.Module) -> tuple[str, str]:
 
     trained = {p.dtype for p in model.parameters() if p.requires_grad}
     frozen = {p.dtype for p in model.parameters() if not p.requires_grad}
-    computed = str(engine.compute_dtype or next(iter(trained))).removeprefix("torch.")
+    mixed = engine.args.bf16 is not False and bool(engine.args.fsdp or engine.args.deepspeed)
+    computed = "bfloat16" if mixed else names({engine.compute_dtype or next(iter(trained))})
     stored = f"{names(trained)} weights" + (f" on a {names(frozen)} base" if frozen else "")
-    reason = "bf16 compute, fp32 master weights"
-    return f"computes in {computed}, {stored}", reason if computed == "bfloat16" else "as stored"
+    if frozen and (bits := getattr(inner_model(model), "quantization_method", None)):
+        stored += f" ({bits.value}, which has a dtype of its own for products)"
+    if torch.bfloat16 in trained:
+        reason = "dtype asks for it; updates below 1/256 of a weight are lost (without dtype they are kept)"
+    elif computed == "bfloat16":
+        reason = "bf16 compute, fp32 master weights"
+    else:
+        reason = "as stored" if engine.compute_dtype is None else "bf16 is off, or 16 bits are slow here"
+    return f"computes in {computed}, {stored}", reason

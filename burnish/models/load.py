@@ -39,7 +39,7 @@ class ModelConfig:
     dtype: str | None = described(
         "auto",
         "Dtype of stored weights. auto: float32 where they are trained, or where 16 bits are slow; else the "
-        "checkpoint's own.",
+        "checkpoint's own. Full fine-tuning in bfloat16 loses updates below 1/256 of a weight.",
         choices=["auto", "bfloat16", "float16", "float32"],
     )
     attn_implementation: str | None = described(
