@@ -15,6 +15,7 @@ A method is a subclass that says how to read a row, what the loss is a mean over
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -159,7 +160,7 @@ class Engine(Method):
         if self.is_world_process_zero() and isinstance(self.train_dataset, PreparedStream):
             print(*self.train_dataset.reports, sep="\n")
             rows.write_reports(self.preparation_reports, self.args.output_dir)
-        return output._replace(training_loss=output.metrics["train_loss"])
+        return output._replace(training_loss=output.metrics.get("train_loss", math.nan))
 
     def _run_epoch(self, **kwargs: Any) -> None:
         """The steps of an epoch; none, where the checkpoint that is resumed from has taken all of them."""
