@@ -133,3 +133,44 @@ def test_the_verb_prints_yaml_or_json(here, capsys):
     assert main(["import", file, "--method", "orpo", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["text"] == printed and found["settings"]["learning_rate"]["value"] == 1e-6
+
+
+INFO = {
+    "alpaca": {"file_name": "alpaca.jsonl", "columns": {"prompt": "q", "history": "before"}},
+    "chats": {"file_name": "chats.jsonl", "formatting": "sharegpt", "columns": {"messages": "messages"}},
+    "judged": {"file_name": "judged.jsonl", "formatting": "sharegpt", "columns": {"kto_tag": "good"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "wanted", "without"),
+    [
+        ("chats", {"mask_history": True}, {"last_turn_only_loss": True}, ""),
+        ("chats", {}, {"assistant_only_loss": True}, ""),
+        ("alpaca,chats", {"mask_history": True}, {"last_turn_only_loss": True}, ""),
+        ("alpaca,chats", {}, {"assistant_only_loss": True}, ""),
+        ("chats,elsewhere", {}, {"assistant_only_loss": True}, ""),
+        ("elsewhere", {"mask_history": True}, {}, "which rows are chats is not known"),
+        ("alpaca", {"mask_history": True}, {}, "which rows are chats is not known"),
+        ("judged", {"stage": "kto"}, {}, ""),
+    ],
+)
+def test_users_turns_of_chats_are_not_trained(names, more, wanted, without, here):
+    (here / "data").mkdir()
+    (here / "data" / "dataset_info.json").write_text(json.dumps(INFO))
+    config = {"model_name_or_path": "m", "stage": "sft", "dataset": names, "finetuning_type": "full", **more}
+    (here / "own.yaml").write_text(yaml.safe_dump(config))
+    found, text = imported("own.yaml")
+    losses = {name: line.value for name, line in found.lines.items() if name.endswith("_only_loss")}
+    assert losses == wanted
+    assert without in found.missing.get("mask_history", "") and bool(without) == (
+        "mask_history" in found.missing
+    )
+    if "alpaca" in names:
+        assert "without a counterpart: history" in text and "columns: {instruction: q}" in text
+    if "alpaca,chats" in names:
+        assert "the Alpaca rows among them" in text
+    if "judged" in names:
+        assert "columns: {label: good}" in text
+    if names == "elsewhere":
+        assert "if they are chats, add assistant_only_loss: true" in text

@@ -104,11 +104,28 @@ def training_rows(value: Any, config: Config) -> Settings:
         return settings
     if config.get("train_on_prompt"):
         return settings | {"completion_only_loss": False}
-    if chats and config.get("mask_history"):
-        return settings | {"last_turn_only_loss": True}
-    if chats:
-        return settings | {"assistant_only_loss": True}
-    return settings
+    if not any(chats):
+        if None in chats:
+            settings["notes"].append("if they are chats, add assistant_only_loss: true, as there")
+        return settings
+    loss = "last_turn_only_loss" if config.get("mask_history") else "assistant_only_loss"
+    if not all(chats):
+        settings["notes"].append(
+            f"{loss} is for chats, and holds for every source: the Alpaca rows among them are to be "
+            "written as messages, or trained in a stage of their own"
+        )
+    return settings | {loss: True}
+
+
+def history_mask(value: Any, config: Config) -> Settings:
+    """It is in `training_rows`, where the rows are known to be chats; else nothing here says it."""
+    named = rows_named(config.get("dataset") or "", config, None)
+    if value and config.get("dataset") and not any(named["chats"]):
+        raise NoCounterpart(
+            "which rows are chats is not known here: where they are, add last_turn_only_loss: true, or "
+            "assistant_only_loss: true to train every answer; without it their user turns are trained"
+        )
+    return {}
 
 
 def evaluation_rows(value: Any, config: Config) -> Settings:
@@ -119,7 +136,7 @@ def evaluation_rows(value: Any, config: Config) -> Settings:
 
 
 def rows_named(value: Any, config: Config, most: int | None) -> Settings:
-    """`sources`, whether all of them are `chats`, and `notes`."""
+    """`sources`, which of them are `chats` (None: not known), and `notes`."""
     names = value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
     folder = Path(str(config.get("dataset_dir") or "data"))
     known = read_info(folder / "dataset_info.json")
@@ -130,7 +147,7 @@ def rows_named(value: Any, config: Config, most: int | None) -> Settings:
         if info is None:
             unknown.append(name)
             sources.append({"path": name + suffix})
-            chats.append(False)
+            chats.append(None)
             continue
         file = folder / info["file_name"] if "file_name" in info else info.get("hf_hub_url") or name
         columns = columns_of(info)
@@ -138,7 +155,9 @@ def rows_named(value: Any, config: Config, most: int | None) -> Settings:
         chats.append(info.get("formatting") == "sharegpt")
     where = f"{folder}/dataset_info.json, which says the path, is not here"
     notes = [f"write the path of {' and of '.join(unknown)}: {where}"] if unknown else []
-    return {"sources": sources, "chats": bool(chats) and all(chats), "notes": notes}
+    if unread := sorted({key for name in names for key in unread_columns(known.get(name) or {})}):
+        notes.append(f"columns of dataset_info.json without a counterpart: {', '.join(unread)}")
+    return {"sources": sources, "chats": chats, "notes": notes}
 
 
 def read_info(path: Path) -> Mapping[str, Any]:
@@ -149,14 +168,29 @@ def read_info(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "messages"}
+COLUMNS = {
+    "prompt": "instruction",
+    "query": "input",
+    "response": "output",
+    "messages": "messages",
+    "system": "system",
+    "tools": "tools",
+    "chosen": "chosen",
+    "rejected": "rejected",
+    "kto_tag": "label",
+}
 """Their words for the columns of Alpaca and ShareGPT rows, and the columns here."""
 
 
 def columns_of(info: Mapping[str, Any]) -> dict[str, str]:
     """Columns that have names of their own."""
-    said = {COLUMNS.get(key, key): name for key, name in (info.get("columns") or {}).items()}
+    said = {COLUMNS[key]: name for key, name in (info.get("columns") or {}).items() if key in COLUMNS}
     return {ours: name for ours, name in said.items() if name and name not in (ours, "conversations")}
+
+
+def unread_columns(info: Mapping[str, Any]) -> list[str]:
+    """Their columns that no row here has, such as earlier turns beside the last one (`history`)."""
+    return [key for key, name in (info.get("columns") or {}).items() if name and key not in COLUMNS]
 
 
 LLAMA_FACTORY: Table = {
@@ -194,7 +228,7 @@ LLAMA_FACTORY: Table = {
     "template": unneeded(TEMPLATE),
     "dataset_dir": unneeded("datasets are named by their files"),
     "train_on_prompt": unneeded("it is in what the rows' settings say"),
-    "mask_history": unneeded("it is in what the rows' settings say"),
+    "mask_history": spread("last_turn_only_loss", history_mask, "it is in what the rows' settings say"),
     "max_samples": unneeded("it stands behind each dataset's name: rows.jsonl#500, drawn by the seed"),
     "double_quantization": unneeded("it goes with the bits of the base"),
     "quantization_method": choice(
