@@ -21,8 +21,8 @@ from burnish.errors import UserError, nearest
 from burnish.models.certify import certify
 from burnish.models.classification import HEADS
 from burnish.models.forward import inner_model
-from burnish.models.load import HALF, TASK_TYPES, Task, load_model, load_tokenizer
-from burnish.models.precision import compute_in, fast_bfloat16
+from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
+from burnish.models.precision import HALF, compute_in, fast_bfloat16
 
 if TYPE_CHECKING:
     from burnish.engine.trainer import Engine
@@ -114,8 +114,9 @@ def second_model(model: Any, engine: Engine, name: str, options: str) -> nn.Modu
     model.to(args.device).eval().requires_grad_(False)
     stored = {parameter.dtype for parameter in model.parameters()}
     dtype = engine.compute_dtype or (torch.float32 if stored & set(HALF) else None)
-    certify(model, max_length=args.max_length)
-    compute_in(inner_model(model), None if torch.float64 in stored else dtype)
+    dtype = None if torch.float64 in stored else dtype
+    certificate = certify(model, max_length=args.max_length, computes_in=dtype)
+    compute_in(inner_model(model), None if certificate.fails_in else dtype)
     return model
 
 

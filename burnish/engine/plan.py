@@ -20,6 +20,7 @@ from burnish.data.preparation.stream import SHUFFLED, PreparedStream
 from burnish.data.text.preview import preview
 from burnish.engine.ranks import check_launch, least_of
 from burnish.engine.rows import first_example
+from burnish.errors import UserError
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
@@ -83,8 +84,15 @@ def make_plan(engine: Engine) -> Plan:
     budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
     longest = _longest_row(engine)
     certificate = certify(
-        model, tiers=tiers, max_length=args.max_length or longest, max_tokens=max(budget, longest)
+        model,
+        tiers=tiers,
+        max_length=args.max_length or longest,
+        max_tokens=max(budget, longest),
+        computes_in=engine.compute_dtype,
     )
+    if certificate.fails_in:
+        args.compat_notes.append(_compute_as_stored(engine, certificate.fails_in))
+        budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
 
     plan = Plan(budget, _parameters_per_token(inner), LAYOUTS[certificate.tier])
     plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {units.count(total)} parameters")
@@ -106,6 +114,19 @@ def make_plan(engine: Engine) -> Plan:
     for note in args.compat_notes:
         plan.say("note", note)
     return plan
+
+
+def _compute_as_stored(engine: Engine, failure: str) -> str:
+    """Give up a dtype that the model cannot run in; returns a note. `UserError` if it was asked for."""
+    name = str(engine.compute_dtype).removeprefix("torch.")
+    if engine.args.bf16:
+        raise UserError(
+            f"the model's own code cannot compute in {name} with weights in float32: {failure}",
+            where="bf16",
+            fix="leave bf16 out",
+        )
+    engine.compute_dtype = None
+    return f"computes as its weights are stored: its own code fails in {name} ({failure})"
 
 
 def _memory(engine: Engine, inner: Any) -> Budget:

@@ -16,6 +16,11 @@ gradient but rounding (the router of a top-1 mixture), and their relative error 
 are the trainable parameters from the smallest on, up to `PROBED` numbers: the norms of every layer
 feel any fault of an attention backward, and a large model needs no second copy of its gradient.
 
+A model that is stored in 16 bits rounds too coarsely to tell some wrong patterns from right ones (slopes of
+ALiBi, decays of a state). So its structure is checked first, on a few layers of its config in float32, and no
+tier is taken that these refuse. A model that computes in another dtype than it is stored in is run in that
+one too.
+
 `conditions.py` makes the two comparable.
 """
 
@@ -34,9 +39,12 @@ from burnish.data.forest import Forest
 from burnish.errors import UserError
 from burnish.models.classification import classification_head
 from burnish.models.conditions import coarsest_dtype, comparable, counted, probed
+from burnish.models.distance import gradients, logit_error, relative
 from burnish.models.forward import Hidden, attach, detach, inner_model
 from burnish.models.head import language_head
+from burnish.models.precision import HALF
 from burnish.models.tiers import TIERS, Tier, attention_layers, no_cache
+from burnish.models.twin import float32_twin
 
 PROMPT, COMPLETIONS, DOCUMENT = 9, (7, 5), 8
 """Tokens of the forest that is checked."""
@@ -66,6 +74,7 @@ class Certificate:
     gradient_error: float  # nan if nothing is trainable
     tried: dict[str, str]  # tier -> what it gave
     notes: tuple[str, ...] = ()
+    fails_in: str = ""  # how a run in `computes_in` failed; empty if it did not
 
     def line(self) -> str:
         """One line to print."""
@@ -78,27 +87,33 @@ def certify(
     tiers: Sequence[Tier] | None = None,
     max_length: int | None = None,
     max_tokens: int | None = None,
+    computes_in: torch.dtype | None = None,
 ) -> Certificate:
     """Find the first exact tier (of `tiers`, in order) and leave the model attached in it.
 
     `max_length` is the longest sequence that will be run and `max_tokens` the largest forest, both in
-    tokens; None is no limit. Weights, gradients, training mode, random state and config stay as they
+    tokens; None is no limit. `computes_in` is what training computes in (None: what is stored): whether the
+    model runs in it stands in the certificate. Weights, gradients, training mode, random state and config
+    stay as they
     are. Raises `UserError` if no tier is exact.
     """
     inner: Any = inner_model(model)
     _require_scorable(model, inner)
     notes = _notes(inner, max_length)
-    check = _Check(inner, max_length or math.inf, max_tokens or math.inf)
-    tried: dict[str, str] = {}
-    for tier in tiers or TIERS:
+    limits = (max_length or math.inf, max_tokens or math.inf)
+    check = _Check(inner, *limits)
+    tried, told = _refused_in_float32(inner, tiers or TIERS, limits)
+    notes += told
+    for tier in [tier for tier in tiers or TIERS if tier not in tried]:
         errors = check.errors(tier)
         tried[tier] = errors.text
         if errors.exact:
+            fails = check.fails_in(computes_in, tier) if computes_in is not None else ""
             attach(model, tier)
             if tier == "registered":
                 notes += _without_attention_dropout(inner)
             reason = _reason(tier, errors, tried)
-            return Certificate(tier, reason, errors.forward, errors.gradient, tried, notes)
+            return Certificate(tier, reason, errors.forward, errors.gradient, tried, notes, fails)
     detach(model)
     raise UserError(
         f"no way to run a batch gives what separate runs of a '{inner.config.model_type}' model give ("
@@ -107,6 +122,25 @@ def certify(
         where="model",
         fix="use another model; training this one would be wrong without a sign of it",
     )
+
+
+def _refused_in_float32(
+    inner: Any, tiers: Sequence[Tier], limits: tuple[float, float]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The tiers that the structure of a 16-bit model refuses, with what they gave; a note, if unknown."""
+    if coarsest_dtype(inner) not in HALF:
+        return {}, ()
+    try:
+        check = _Check(float32_twin(inner), *limits)
+    except (*CANNOT_RUN, UserError) as error:
+        return {}, (f"checked in 16 bits only: no layers of it run in float32 ({_short(error)})",)
+    refused: dict[str, str] = {}
+    for tier in tiers:
+        errors = check.errors(tier)
+        if errors.exact:
+            break
+        refused[tier] = f"{errors.text} in float32"
+    return refused, ()
 
 
 @dataclass(frozen=True)
@@ -170,8 +204,8 @@ class _Check:
                 result = self._in_tier(tier)
         except CANNOT_RUN as error:
             return _Errors(f"failed with {_short(error)}")
-        forward = _logit_error(result.logits, self.truth.logits)
-        gradient = _relative(result.gradients, self.truth.gradients) if self.parameters else math.nan
+        forward = logit_error(result.logits, self.truth.logits)
+        gradient = relative(result.gradients, self.truth.gradients) if self.parameters else math.nan
         text = f"forward {forward:.0e}, gradient {gradient:.0e}"
         if tier == "registered":
             # Some layers attend twice. Fewer calls than layers: somewhere it was not our attention.
@@ -182,6 +216,17 @@ class _Check:
         exact = forward <= limits[0] and not gradient > limits[1]
         return _Errors(text, exact, forward, gradient)
 
+    def fails_in(self, dtype: torch.dtype, tier: Tier) -> str:
+        """How a forward and backward fail that compute in `dtype`; empty if they do not."""
+        try:
+            with comparable(self.inner, self.parameters, self.max_length, self.max_tokens, dtype):
+                result = self._in_tier(tier)
+        except CANNOT_RUN as error:
+            return _short(error)
+        found = [result.logits, *(g for g in result.gradients if g is not None)]
+        finite = all(bool(values.isfinite().all()) for values in found)
+        return "" if finite else "numbers that are not finite"
+
     def _separately(self) -> _Result:
         """Each branch alone, by the model's own forward with the model's own attention."""
         forest = self.forest.unshared()
@@ -190,28 +235,28 @@ class _Check:
             rows = [self.inner(document, **no_cache(self.inner)).logits[0] for document in documents]
         if _is_reward_model(self.inner):
             last = [row if row.ndim == 1 else row[-1] for row in rows]  # of one label a token, the last one's
-            return self._with_gradients(torch.stack(last), len(calls) // len(rows))
+            return self._withgradients(torch.stack(last), len(calls) // len(rows))
         _require_causal(
             self.inner, rows, forest.segments[0].length - COMPLETIONS[0], min(0.1, 16 * WORST[self.dtype])
         )
-        return self._with_gradients(torch.cat(rows)[forest.parent[forest.target]], len(calls) // len(rows))
+        return self._withgradients(torch.cat(rows)[forest.parent[forest.target]], len(calls) // len(rows))
 
     def _in_tier(self, tier: Tier) -> _Result:
         attach(self.inner, tier)
         forest = self.forest.to(self.forest.tokens.device)  # a fresh count of attention calls
         try:
             logits = self.inner(forest=forest, read=_read)
-            return self._with_gradients(logits, forest.attention_calls)
+            return self._withgradients(logits, forest.attention_calls)
         finally:
             detach(self.inner)
 
-    def _with_gradients(self, logits: Tensor, calls: int) -> _Result:
+    def _withgradients(self, logits: Tensor, calls: int) -> _Result:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if not self.parameters:
             return _Result(logits.detach(), [], calls)
         weights = torch.randn(len(logits), generator=torch.Generator().manual_seed(0)).to(logits)
         chosen = logits if _is_reward_model(self.inner) else self._logprobs(logits)
-        return _Result(logits.detach(), _gradients((weights @ chosen).sum(), self.parameters), calls)
+        return _Result(logits.detach(), gradients((weights @ chosen).sum(), self.parameters), calls)
 
     def _logprobs(self, logits: Tensor) -> Tensor:  # float[N, V] -> float[N]
         tokens = self.forest.tokens[self.forest.target]
@@ -279,51 +324,12 @@ def _require_scorable(model: Any, inner: Any) -> None:
 def _require_causal(model: Any, rows: list[Tensor], prompt: int, limit: float) -> None:
     """Two completions of one prompt must give the prompt the same logits."""
     one, other = (row[:prompt].detach() for row in rows[:2])
-    if _logit_error(one, other) > limit:
+    if logit_error(one, other) > limit:
         raise UserError(
             f"in this '{model.config.model_type}' model a token sees the tokens after it: it is no causal LM",
             where="model",
             fix="set is_decoder in its config, or use a causal language model",
         )
-
-
-# Errors
-
-
-def _logit_error(found: Tensor, expected: Tensor) -> float:
-    """`|found - expected| / |expected|` over all rows; several columns are centred first."""
-    if expected.shape[-1] > 1:
-        found, expected = (logits - logits.mean(-1, keepdim=True) for logits in (found, expected))
-    return _relative([found], [expected])
-
-
-def _relative(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> float:
-    """The same over a list of tensors together, where None is zero."""
-    difference = size = 0.0
-    for a, b in zip(found, expected, strict=True):
-        if b is not None:
-            size += _square(b)
-            difference += _square(b if a is None else a - b)
-        elif a is not None:
-            difference += _square(a)
-    return math.sqrt(difference / size) if size else math.inf
-
-
-def _square(values: Tensor) -> float:
-    return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
-
-
-def _gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
-    """Through `backward`, since reentrant checkpointing allows nothing else; `.grad` stays as it was."""
-    before = [parameter.grad for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    try:
-        loss.backward()
-        return [parameter.grad for parameter in parameters]
-    finally:
-        for parameter, gradient in zip(parameters, before, strict=True):
-            parameter.grad = gradient
 
 
 # What is said

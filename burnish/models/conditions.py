@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from burnish.models.precision import WorkingCopies
+from burnish.models.precision import HALF, WorkingCopies
 from burnish.models.tiers import configs
 
 LENGTH_RULES = {
@@ -65,9 +65,10 @@ def comparable(
     parameters: list[nn.Parameter],
     max_length: float = math.inf,
     max_tokens: float = math.inf,
+    dtype: torch.dtype | None = None,
 ) -> Iterator[None]:
     """In training mode (where checkpointing is on), without noise, with rules of length that bite, and
-    gradients for `parameters` alone. The random state stays as it is."""
+    gradients for `parameters` alone; in `dtype` (None: as it is stored). The random state stays as it is."""
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(_accelerators(model)))
         stack.enter_context(torch.enable_grad())
@@ -75,16 +76,17 @@ def comparable(
         stack.enter_context(_only(model, parameters))
         stack.enter_context(_without_noise(model))
         stack.enter_context(_short_rules(model, max_length, max_tokens))
-        stack.enter_context(_one_dtype(model))
+        stack.enter_context(_one_dtype(model, dtype))
         yield
 
 
-def _one_dtype(model: nn.Module) -> AbstractContextManager[None]:
-    """Trained weights that are stored in float32 on a 16-bit base compute in the base's dtype, as in
-    training: a new head could not take the base's output otherwise."""
-    dtype = coarsest_dtype(model)
-    if dtype not in (torch.bfloat16, torch.float16):
-        return nullcontext()
+def _one_dtype(model: nn.Module, dtype: torch.dtype | None) -> AbstractContextManager[None]:
+    """Weights in `dtype`, or else trained weights that are stored in float32 on a 16-bit base in the base's,
+    as in training: a new head could not take the base's output otherwise."""
+    if dtype is None:
+        dtype = coarsest_dtype(model)
+        if dtype not in HALF:
+            return nullcontext()
     return WorkingCopies(model, dtype)()
 
 

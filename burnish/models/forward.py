@@ -83,13 +83,19 @@ def _add_forward(inner: Any) -> None:
             return self._forward_without_forest(*args, **kwargs)
         with working_copies(self):
             states, ran = run(self, forest, self.forest_tier)
-            hidden = Hidden(head_input(self, states), ran)
+            hidden = Hidden(_as_the_head(self, head_input(self, states)), ran)
             return hidden if read is None else read(self, hidden)
 
     # `generate` validates its arguments against the signature. Not `functools.wraps`: Accelerate follows
     # `__wrapped__` when it unwraps a model, and would take this forward off.
     forward.__signature__ = inspect.signature(type(inner).forward)  # type: ignore[attr-defined]
     inner.forward = types.MethodType(forward, inner)
+
+
+def _as_the_head(model: Any, states: Tensor) -> Tensor:
+    """In the dtype of the projection: some backbones, such as Mamba's, always end in float32."""
+    weight = getattr(model.get_output_embeddings(), "weight", None)
+    return states.to(weight.dtype) if weight is not None and weight.is_floating_point() else states
 
 
 def _remove_handles(inner: Any) -> None:

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from burnish.errors import UserError, nearest, require_package
+from burnish.models.precision import HALF
 from burnish.options import described
 from burnish.progress import own_bars
 
@@ -183,9 +184,6 @@ def stored_dtype(config: Any, trained: bool, fast: bool) -> torch.dtype | None:
     float32 where they are trained, and in place of 16 bits on a machine that is not `fast` at them.
     """
     return torch.float32 if trained or (own_dtype(config) in HALF and not fast) else None
-
-
-HALF = (torch.bfloat16, torch.float16)
 
 
 def own_dtype(config: Any) -> torch.dtype | None:

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 class _Copy(torch.autograd.Function):
     """Stand in for `weight` with a lower-precision copy; its gradient goes to the weight."""

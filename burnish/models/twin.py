@@ -19,6 +19,9 @@ from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
 from burnish.models.load import Task
 
+WORDS = 1024
+"""Rows of the embeddings of a twin that is compared in float32."""
+
 LISTS = (
     "layer_types",
     "mlp_layer_types",
@@ -66,6 +69,25 @@ def make_twin(
 
             model = get_peft_model(model, PeftConfig.from_pretrained(name))
     return model
+
+
+def float32_twin(model: Any) -> nn.Module:
+    """A few layers of the kind of `model` on its device, in float32 and of few words; weights are random.
+
+    As wide as the model is, so that heads and groups are the same. Raises whatever its modeling file does.
+    """
+    config = shortened(model.config, min(layer_count(model.config), max(layer_period(model.config), 4)))
+    text = config.get_text_config()
+    text.vocab_size = min(text.vocab_size, WORDS)
+    for each in {id(c): c for c in (config, text)}.values():
+        vars(each).pop("quantization_config", None)
+        for name, value in [*vars(each).items()]:
+            if name.endswith("token_id") and isinstance(value, int) and value >= WORDS:
+                setattr(each, name, None)
+    device = model.get_input_embeddings().weight.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.device(device):
+        torch.manual_seed(0)
+        return type(model)(config).float()
 
 
 def checkpoint_dtype(name: str, **kwargs: Any) -> torch.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from transformers import (
 )
 
 from burnish import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer, UserError
+from burnish.engine.plan import _compute_as_stored
 from burnish.losses.margin import sigmoid
 from tests.invariants.conftest import documents, llama, pairs
 
@@ -317,3 +319,11 @@ def test_a_loss_of_ones_own_replaces_the_named_one(tokenizer, tmp_path):
 def test_what_is_wrong_is_said(make, message, tmp_path):
     with pytest.raises(UserError, match=message):
         make(str(tmp_path))
+
+
+def test_a_dtype_that_the_model_cannot_run_in_is_given_up_or_where_asked_for_refused():
+    engine = SimpleNamespace(compute_dtype=torch.bfloat16, args=SimpleNamespace(bf16=None))
+    assert "fails in bfloat16 (mixed)" in _compute_as_stored(engine, "mixed") and engine.compute_dtype is None
+    asked = SimpleNamespace(compute_dtype=torch.bfloat16, args=SimpleNamespace(bf16=True))
+    with pytest.raises(UserError, match="mixed\n  fix: leave bf16 out"):
+        _compute_as_stored(asked, "mixed")

@@ -205,3 +205,37 @@ def test_tiers_can_be_chosen():
     model = llama().float()
     assert certify(model, tiers=["packed"]).tier == "packed"
     assert model(forest=forest()).forest.trees == 6
+
+
+@pytest.mark.parametrize("family", ["bloom", "lfm2"])
+def test_16_bits_take_no_tier_that_float32_refuses(family):
+    certificate = certify(tiny_model(family).bfloat16())
+    assert certificate.tier == EXPECTED[family]
+    assert certificate.tried["registered"].endswith("in float32")
+
+
+def test_a_model_without_layers_to_compare_in_float32_says_so(monkeypatch):
+    monkeypatch.setattr("burnish.models.certify.float32_twin", lambda model: model.nothing_of_the_kind)
+    assert "checked in 16 bits only" in certify(llama().bfloat16()).line()
+    assert "16 bits" not in certify(llama().float()).line()
+
+
+@pytest.mark.parametrize(
+    ("family", "fails"), [("llama", ""), ("mamba", ""), ("xglm", "RuntimeError: mixed dtype")]
+)
+def test_a_run_in_the_dtype_of_training_stands_in_the_certificate(family, fails):
+    certificate = certify(tiny_model(family).float(), computes_in=torch.bfloat16)
+    assert certificate.fails_in[: len(fails) or None] == fails
+
+
+def test_arguments_of_attention_that_nobody_knows_are_refused():
+    trees = forest()
+    query = torch.zeros(1, 2, trees.size, 4)
+
+    def attend(**others):
+        return attention.forest_attention(None, query, query, query, None, forest=trees, **others)
+
+    attend(position_ids=trees.position, indices=None, is_causal=True, rescaled=False)
+    for others in ({"indices": torch.ones(2)}, {"is_causal": False}, {"logit_bonus": 2.0}):
+        with pytest.raises(RuntimeError, match=f"does not know {next(iter(others))}"):
+            attend(**others)

@@ -33,6 +33,30 @@ Attend = Callable[[Tensor, Tensor, Tensor, Forest, Rules], Tensor]
 """float[1, H, T, D], float[1, H_kv, T, D], float[1, H_kv, T, D_v], ... -> float[1, T, H, D_v]."""
 
 
+HARMLESS = frozenset(
+    {
+        "position_ids",  # rotary embeddings have been applied
+        "position_embeddings",
+        "cache_position",
+        "past_key_values",  # without a cache
+        "use_cache",
+        "output_attentions",  # what is returned beside the result
+        "output_hidden_states",
+        "output_router_logits",
+        "return_dict",
+        "num_items_in_batch",  # of a loss that is computed elsewhere
+        "deterministic",  # of a kernel's backward
+    }
+)
+"""Keyword arguments that change nothing of what a query sees and how it is weighed."""
+
+
+def _is_harmless(name: str, value: Any) -> bool:
+    return value is None or (
+        value is not False if name == "is_causal" else value is False or name in HARMLESS
+    )
+
+
 def choose_backend(query: Tensor, value: Tensor, forest: Forest, rules: Rules) -> Attend:
     """The fastest backend that computes exactly this layer."""
     if rules.bias is not None:
@@ -58,7 +82,7 @@ def forest_attention(
     softcap: float | None = None,
     s_aux: Tensor | None = None,  # float[H]: attention sinks
     position_bias: Tensor | None = None,
-    **ignored: Any,
+    **others: Any,
 ) -> tuple[Tensor, None]:  # float[1, T, H, D_v]
     """What transformers calls in every attention layer. Never degrades silently: it raises instead."""
     if forest is None or attention_mask is not None:
@@ -73,6 +97,8 @@ def forest_attention(
             where="model config",
             fix="set the model's attention dropout to 0 (usually `attention_dropout`)",
         )
+    if unknown := {name for name, value in others.items() if not _is_harmless(name, value)}:
+        raise RuntimeError(f"attention over a forest does not know {', '.join(sorted(unknown))}")
     forest.attention_calls += 1
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     rules = Rules(scale, sliding_window, softcap, s_aux, position_bias)
