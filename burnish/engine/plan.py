@@ -238,7 +238,13 @@ def _adapter(model: nn.Module) -> str:
     if not configs:
         return "full fine-tuning"
     config = next(iter(configs.values()))
-    return f"{config.peft_type.value} adapter" + (f", rank {config.r}" if hasattr(config, "r") else "")
+    return f"{config.peft_type.value} adapter" + _rank(config)
+
+
+def _rank(config: Any) -> str:
+    if hasattr(config, "init_r"):  # AdaLoRA
+        return f", rank {config.init_r}, cut to {config.target_r} on average"
+    return f", rank {config.r}" if hasattr(config, "r") else ""
 
 
 def _say_data(plan: Plan, engine: Engine) -> None:

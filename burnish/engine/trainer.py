@@ -32,6 +32,7 @@ from burnish.data.packing import consecutive, micro_batches
 from burnish.data.preparation.report import PreparationReport
 from burnish.data.preparation.stream import PreparedStream
 from burnish.engine import assembly, rows
+from burnish.engine.adalora import RankSchedule, adalora_of, add_orthogonality, refuse_checkpoint
 from burnish.engine.compat import check_arguments
 from burnish.engine.display import follow
 from burnish.engine.meter import Meter
@@ -106,6 +107,8 @@ class Engine(Method):
         self.running: dict[str, float] = {}  # what a method carries from step to step; kept in checkpoints
         self.last_step, self.skipped = Step(), SkippedSteps(self)
         self.termination = Termination(self)
+        if (tuner := adalora_of(self.model)) is not None:
+            self.add_callback(RankSchedule(tuner))
         self.screen, self.watch = follow(self)
         self.setup(**method)
 
@@ -226,6 +229,7 @@ class Engine(Method):
             self.accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss += self._micro_batch(model, examples, num_items_in_batch)
+        add_orthogonality(self.model)
         forget_copies(inner_model(self.model))
         if (every := self.args.torch_empty_cache_steps) and self.state.global_step % every == 0:
             clear_device_cache()
@@ -342,6 +346,11 @@ class Engine(Method):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             write_running(self.running, output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if adalora_of(self.model) is not None:
+            refuse_checkpoint("resume_from_checkpoint")
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
