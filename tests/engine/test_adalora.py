@@ -47,7 +47,7 @@ def test_resuming_is_refused(tmp_path):
 def test_the_term_of_the_loss_is_pefts():
     model = get_peft_model(llama(), adapter(orth_reg_weight=0.3)).train()
     theirs, ids = copy.deepcopy(model), torch.arange(3, 12)[None]
-    with_term = theirs(input_ids=ids, labels=ids).loss
+    with_term = theirs.base_model(input_ids=ids, labels=ids).loss
     without = theirs.base_model.model(input_ids=ids, labels=ids).loss
     (with_term - without).backward()
     add_orthogonality(model)
