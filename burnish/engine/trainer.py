@@ -44,7 +44,7 @@ from burnish.engine.skipped import SkippedSteps
 from burnish.engine.step import Step
 from burnish.engine.survey import read_running, surveyed, surveyed_rows, write_running
 from burnish.engine.termination import Termination
-from burnish.errors import UserError
+from burnish.errors import UserError, shorten
 from burnish.models.forward import inner_model
 from burnish.models.precision import compute_in, forget_copies
 from burnish.paths import share_weights
@@ -341,6 +341,17 @@ class Engine(Method):
         """Counted in `get_batch_samples`."""
 
     # Saving
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make the repository of `push_to_hub`, before anything is trained. Raises `UserError`."""
+        try:
+            super().init_hf_repo(token, private)
+        except Exception as error:  # offline, no token, no right; the hub's client has had several bases
+            raise UserError(
+                f"the hub cannot be written to ({type(error).__name__}: {shorten(str(error), 200)})",
+                where="push_to_hub",
+                fix="leave out push_to_hub, and upload later: burnish push FOLDER NAME; or mend it",
+            ) from error
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

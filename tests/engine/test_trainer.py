@@ -327,3 +327,13 @@ def test_a_dtype_that_the_model_cannot_run_in_is_given_up_or_where_asked_for_ref
     asked = SimpleNamespace(compute_dtype=torch.bfloat16, args=SimpleNamespace(bf16=True))
     with pytest.raises(UserError, match="mixed\n  fix: leave bf16 out"):
         _compute_as_stored(asked, "mixed")
+
+
+def test_a_hub_that_is_not_reached_is_said_before_training(tmp_path, tiny_model_dir):
+    """Tests are offline."""
+    rows = [{"prompt": "1 plus 1 is", "chosen": " 2.", "rejected": " 3."}]
+    args = DPOConfig(output_dir=str(tmp_path), push_to_hub=True, report_to="none")
+    with pytest.raises(
+        UserError, match=r"push_to_hub: the hub cannot be written to(.|\n)*burnish push FOLDER"
+    ):
+        DPOTrainer(str(tiny_model_dir), args=args, train_dataset=Dataset.from_list(rows))

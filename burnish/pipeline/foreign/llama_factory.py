@@ -141,7 +141,8 @@ def rows_named(value: Any, config: Config, most: int | None) -> Settings:
     folder = Path(str(config.get("dataset_dir") or "data"))
     known = read_info(folder / "dataset_info.json")
     suffix = f"#{most}" if most else ""
-    sources, chats, unknown = [], [], []
+    sources, unknown = [], []
+    chats: list[bool | None] = []
     for name in names:
         info = known.get(name)
         if info is None:
