@@ -99,8 +99,10 @@ class Stage:
         if script.test_split_size is not None:
             return self._held_out(train, script.test_split_size, config)
         if script.eval_dataset_name is not None:
-            name = "eval_dataset_name"
-            return train, self._sources(name, script.evaluation, script.dataset_test_split, script, config)
+            name, split = "eval_dataset_name", script.dataset_test_split
+            return train, self._sources(
+                name, lambda: [each.for_its_rows() for each in script.evaluation()], split, script, config
+            )
         if config.eval_strategy == "no":
             return train, None
         self._refuse_single_files(script.sources())
@@ -147,7 +149,7 @@ class Stage:
     def _refuse_single_files(self, entries: list) -> None:
         """A file has no second split to evaluate on."""
         for entry in entries:
-            if Path(entry.path).expanduser().is_file():
+            if entry.is_file:
                 alone = UserError(
                     f"{entry.path} is one file, so it has no rows of its own to evaluate on",
                     fix="hold out a part of it (test_split_size: 0.1), give eval_dataset_name, or a folder "

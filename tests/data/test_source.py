@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import re
 
 import datasets
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from burnish.data.reading.formats import UNPAIRED
+from burnish.data.sources.mixture import Entry, load_mixture
 from burnish.data.sources.source import load_rows, load_source, load_stream
 from burnish.errors import UserError
 
@@ -345,3 +347,89 @@ def test_hub_without_network_says_what_was_tried(monkeypatch):
         "  fix: give a local .jsonl, .json, .csv or .parquet file or a folder; "
         "or set HF_HUB_OFFLINE=1 to use a dataset that was downloaded before"
     )
+
+
+# Configurations and splits of what lies here
+
+
+@pytest.fixture
+def several(tmp_path):
+    for place in ("plain/train", "plain/test", "chats/train"):
+        written = tmp_path / f"{place}.jsonl"
+        written.parent.mkdir(exist_ok=True)
+        written.write_text(json.dumps({"text": place}) + "\n")
+    return tmp_path
+
+
+README = """---
+configs:
+- config_name: a
+  data_files:
+  - {split: train, path: plain/train.jsonl}
+  - {split: dev, path: plain/test.jsonl}
+- config_name: b
+  data_dir: chats
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("readme", "config", "split", "text"),
+    [
+        ("", "plain", "test", "plain/test"),
+        ("", "chats", "train", "chats/train"),
+        (README, "a", "dev", "plain/test"),
+        (README, "b", "train", "chats/train"),
+        (README, "plain", "train", "plain/train"),
+        (README.replace("config_name: a", "config_name: default"), None, "dev", "plain/test"),
+    ],
+)
+def test_a_configuration_of_a_folder(several, readme, config, split, text):
+    (several / "README.md").write_text(readme)
+    assert load_source(several, config=config, split=split)["text"][:] == [text]
+    (stream,) = load_stream(several, config=config, split=split)
+    assert [row["text"] for row in stream.rows] == [text]
+
+
+@pytest.mark.parametrize(
+    ("name", "readme", "given", "what"),
+    [
+        (
+            ".",
+            "",
+            {"config": "plian"},
+            "no configuration 'plian'; there is chats, plain. Did you mean 'plain'?",
+        ),
+        (".", README, {"config": "c"}, "no configuration 'c'; there is a, b, chats, plain."),
+        (".", README, {}, "the dataset has several configurations: a, b"),
+        ("plain/train.jsonl", "", {"config": "plain"}, "no configuration 'plain': it has none"),
+        ("plain/*.jsonl", "", {"config": "plain"}, "no configuration 'plain': it has none"),
+        (
+            "plain/train.jsonl",
+            "",
+            {"split": "nope"},
+            "no split 'nope': what is named as a file has no splits",
+        ),
+        ("plain/*.jsonl", "", {"split": "test"}, "no split 'test': what is named as a file has no splits"),
+        ("json", "", {"split": "test", "data_files": ["plain/test.jsonl"]}, "no split 'test'"),
+    ],
+)
+def test_configurations_and_splits_that_are_not_there(several, monkeypatch, name, readme, given, what):
+    monkeypatch.chdir(several)
+    (several / "README.md").write_text(readme)
+    with pytest.raises(UserError, match=re.escape(what)):
+        load_source(name, **given)
+    with pytest.raises(UserError, match=re.escape(what)):
+        load_stream(name, **given)
+
+
+def test_a_file_may_be_asked_for_the_split_that_its_name_says(several):
+    assert load_source(several / "plain" / "test.jsonl", split="test")["text"][:] == ["plain/test"]
+
+
+def test_a_file_to_evaluate_on_is_named_for_its_rows(several):
+    entry = Entry.of(str(several / "chats" / "train.jsonl"))
+    assert entry.is_file and Entry.of(f"{entry.path}#1").is_file and not Entry.of(str(several)).is_file
+    (source,) = load_mixture([entry.for_its_rows()], split="test")
+    assert len(source) == 1
+    assert Entry.of(str(several)).for_its_rows().split is None

@@ -24,6 +24,7 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 
 from burnish.data.example import PREPARED_COLUMNS
+from burnish.data.sources.files import is_pattern
 from burnish.data.sources.rows import RowStream, Source, parse_columns
 from burnish.data.sources.source import DataFiles, load_rows, load_stream
 from burnish.errors import UserError, nearest, shorten
@@ -40,6 +41,16 @@ class Entry:
     columns: Mapping[str, str] = field(default_factory=dict)
     weight: float = 1.0
     fraction: float | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it names a file, a part of one (rows.jsonl#500), or several by a pattern."""
+        names = (self.path, self.path.rpartition("#")[0] or self.path)
+        return any(Path(name).expanduser().is_file() or is_pattern(name) for name in names)
+
+    def for_its_rows(self) -> Entry:
+        """The entry of a file that is named for its rows, whatever the split of folders and of the hub."""
+        return replace(self, split="train") if self.is_file and self.split is None else self
 
     @staticmethod
     def of(given: str | Mapping[str, Any]) -> Entry:

@@ -31,6 +31,7 @@ from datasets import (
 )
 
 from burnish.data.sources import delimited, jsonl
+from burnish.data.sources.configurations import DataFiles, check_split, in_config, split_of
 from burnish.data.sources.files import (
     SUFFIXES,
     is_data_file,
@@ -43,8 +44,6 @@ from burnish.data.sources.files import (
 from burnish.data.sources.hub import from_hub
 from burnish.data.sources.rows import Origins, RowStream, Source
 from burnish.errors import UserError, shorten
-
-DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
 def load_source(
@@ -83,6 +82,7 @@ def load_rows(
         return name
     if isinstance(name, str | os.PathLike):
         place, sample = _sample_of(os.fspath(name))
+        place, data_files = in_config(place, config, data_files)
         files = _files(place, split, data_files)
         found = (
             _read(files, place, cache_dir) if files else _whole(place, config, split, data_files, cache_dir)
@@ -119,6 +119,7 @@ def load_stream(
             where=place,
             fix="leave out the sample, or dataset_streaming",
         )
+    place, data_files = in_config(place, config, data_files)
     files = _files(place, split, data_files)
     if files:
         kind = BUILDERS.get(place) or one_format(files)
@@ -274,10 +275,10 @@ def _files(source: str, split: str, data_files: DataFiles | None) -> list[Path]:
     path = Path(source).expanduser()
     if path.is_dir():
         return _files_of_folder(path, split, data_files)
-    if path.is_file():
-        return [path]
-    if is_pattern(source):
-        return matching(path)
+    if path.is_file() or is_pattern(source):
+        found = [path] if path.is_file() else matching(path)
+        check_split(source, found, split)
+        return found
     if _looks_local(source):
         raise missing(path)
     return []
@@ -287,6 +288,8 @@ def _chosen_files(folder: Path, data_files: DataFiles, split: str) -> list[Path]
     """The paths and patterns of `data_files`, inside `folder`."""
     if isinstance(data_files, Mapping):
         data_files = data_files[_existing_split(split, list(data_files), "data_files")]
+    else:
+        check_split("data_files", [], split)
     patterns = [data_files] if isinstance(data_files, str) else list(data_files)
     paths = []
     for pattern in patterns:
@@ -307,13 +310,6 @@ def _looks_local(source: str) -> bool:
 
 
 # Folders and the hub
-
-SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test", "testing"),
-}
-"""How file names say which split they hold: `rows_val.jsonl`, `test-00000.parquet`."""
 
 
 def _whole(
@@ -339,15 +335,5 @@ def _files_of_folder(folder: Path, split: str, data_files: DataFiles | None) -> 
         )
     splits: dict[str, list[Path]] = {}
     for path in files:
-        splits.setdefault(_split_of(path.relative_to(folder)), []).append(path)
+        splits.setdefault(split_of(path.relative_to(folder)), []).append(path)
     return splits[_existing_split(split, list(splits), str(folder))]
-
-
-def _split_of(path: Path) -> str:
-    """The split that a file's name, or else its folder's, speaks of; `train` if none does."""
-    for part in (path.stem, *reversed(path.parts[:-1])):
-        words = re.split(r"[^a-z]+", part.lower())
-        for split, names in SPLIT_WORDS.items():
-            if any(word in names for word in words):
-                return split
-    return "train"
