@@ -70,10 +70,14 @@ class Request:
         return PreparationOptions(
             max_length=self.max_length or None,
             truncation_mode=mode,
-            assistant_only_loss=self.assistant_only_loss,
+            assistant_only_loss=self.assistant_only_loss or (None if self.compares() else False),
             as_chats=self.as_chats,
             row_function=self.row_function,
         )
+
+    def compares(self) -> bool:
+        """Whether the method compares completions; the others train all turns, unless they are told."""
+        return self.method is not None and READS.get(self.method) is not LANGUAGE
 
     def family(self) -> Family | None:
         if self.method is None:

@@ -177,6 +177,17 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
 
 
 @dataclass
+class ComparingConfig(EngineConfig):
+    """What the configs of methods share that compare completions, or judge them."""
+
+    assistant_only_loss: bool | None = described(
+        None,
+        "Leave what users and tools say within a completion out of the loss. Unset: yes, where it has "
+        "several turns. false: all of a completion counts, as in TRL.",
+    )
+
+
+@dataclass
 class ScoringConfig(EngineConfig):
     """What the configs of reward models share."""
 

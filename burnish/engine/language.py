@@ -72,7 +72,6 @@ class LanguageEngine(Engine):
     def preparation(cls, args: Any) -> dict[str, Any]:
         names = (
             "completion_only_loss",
-            "assistant_only_loss",
             "last_turn_only_loss",
             "dataset_text_field",
         )

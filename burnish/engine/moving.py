@@ -8,14 +8,14 @@ from typing import Any
 from torch import nn
 from transformers import TrainerCallback
 
-from burnish.engine.config import EngineConfig
+from burnish.engine.config import ComparingConfig
 from burnish.errors import UserError
 from burnish.models.reference import Reference
 from burnish.options import described
 
 
 @dataclass
-class ReferenceConfig(EngineConfig):
+class ReferenceConfig(ComparingConfig):
     """What the configs of methods with a reference share."""
 
     precompute_ref_log_probs: bool = described(

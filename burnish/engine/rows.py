@@ -36,6 +36,7 @@ def preparation_options(args: EngineConfig, method: dict[str, Any]) -> Preparati
             "num_proc": args.dataset_num_proc,
             "columns": parse_columns(args.columns),
             "as_chats": args.as_chats,
+            "assistant_only_loss": getattr(args, "assistant_only_loss", False),
             "row_function": args.row_function,
             "on_bad_row": args.on_bad_row,
             "bad_row_budget": args.bad_row_budget,

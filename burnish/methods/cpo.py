@@ -15,7 +15,7 @@ from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.reading.formats import PREFERENCE
 from burnish.engine.compat import ReferenceFreeTrlOptions
-from burnish.engine.config import EngineConfig
+from burnish.engine.config import ComparingConfig
 from burnish.engine.sides import column_metrics, first_is_better
 from burnish.engine.trainer import Engine
 from burnish.losses.output import LossOutput, Mean, Sum
@@ -33,7 +33,7 @@ from burnish.options import described
 
 
 @dataclass
-class CPOConfig(ReferenceFreeTrlOptions, EngineConfig):
+class CPOConfig(ReferenceFreeTrlOptions, ComparingConfig):
     """Options of `CPOTrainer`."""
 
     learning_rate: float = described(1e-6, "The initial learning rate.")

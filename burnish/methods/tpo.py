@@ -14,7 +14,7 @@ from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.reading.formats import TRIPLE
 from burnish.engine.compat import TPOTrlOptions
-from burnish.engine.config import EngineConfig
+from burnish.engine.config import ComparingConfig
 from burnish.engine.sides import column_metrics, first_is_better
 from burnish.engine.trainer import Engine
 from burnish.losses.output import LossOutput, Mean, Sum
@@ -34,7 +34,7 @@ GOLD, COLUMNS = 2, 3
 
 
 @dataclass
-class TPOConfig(TPOTrlOptions, EngineConfig):
+class TPOConfig(TPOTrlOptions, ComparingConfig):
     """Options of `TPOTrainer`."""
 
     learning_rate: float = described(5e-7, "The initial learning rate.")

@@ -443,8 +443,8 @@ REFUSED = {
     "misspelt column": (
         LANGUAGE,
         {"prompt": "a", "completions": "b"},
-        "no known format: found columns prompt, completions; expected prompt + completion | conversations "
-        "| question + answer | messages | instruction + output | text | input_ids\n"
+        "no known format: found columns prompt, completions; expected prompt + completion | question + "
+        "answer | conversations | messages | instruction + output | text | input_ids\n"
         "  fix: say which is which (--columns completion=completions), or build the columns with Dataset.map",
     ),
     "missing column": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import datasets
 import pytest
@@ -60,9 +61,18 @@ def test_what_fits_exactly_is_left_alone():
     assert fitted(tree, PreparationOptions(max_length=7))[0] is tree
 
 
-def test_keep_end_cuts_the_prompt_for_all():
+def test_keep_end_cuts_the_prompt_for_all_that_lose_as_much():
+    cut, dropped = fitted(example(3, 4, 4), PreparationOptions(max_length=6, truncation_mode="keep_end"))
+    assert dropped == "chosen equals rejected after truncation"
+    pair = replace(example(3, 4, 4), completions=[[3, 4, 5, 6], [3, 4, 5, 7]])
+    cut, dropped = fitted(pair, PreparationOptions(max_length=6, truncation_mode="keep_end"))
+    assert (cut.prompt, cut.completions, dropped) == ([1, 2], [[3, 4, 5, 6], [3, 4, 5, 7]], "")
+
+
+def test_keep_end_takes_no_prompt_from_a_short_completion():
     cut, dropped = fitted(example(3, 4, 2), PreparationOptions(max_length=5, truncation_mode="keep_end"))
-    assert (cut.prompt, cut.completions, dropped) == ([2], [[3, 4, 5, 6], [3, 4]], "")
+    assert (cut.prompt, cut.completions, dropped) == ([], [[2, 3, 4, 5, 6], [0, 1, 2, 3, 4]], "")
+    assert cut.trained == [[False, True, True, True, True], [False, False, False, True, True]]
 
 
 def test_keep_end_of_one_long_completion():
@@ -104,8 +114,7 @@ def test_what_is_kept_fits_and_is_a_run_of_what_was(prompt, completions, limit, 
         path = after.prompt + tokens
         assert len(path) <= limit and len(mask) == len(tokens)
         everything = before.prompt + whole
-        start = everything.index(path[0])
-        assert path == everything[start : start + len(path)]
+        assert path == (everything[:limit] if mode == "keep_start" else everything[-limit:])
 
 
 # The pass

@@ -6,10 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from burnish.data.example import Example, TokenizedExample
+from burnish.data.preparation.options import has_turns_of_others
 from burnish.data.reading.family import Recognition
 from burnish.data.reading.side_columns import unread_content
 from burnish.data.sources.rows import RowReader
 from burnish.errors import UserError
+
+TURNS = (
+    "what users and tools say within a completion is not in the loss; --assistant_only_loss false counts it, "
+    "as TRL does"
+)
 
 LOOKED_AT = 20
 """Rows that are looked at, spread over all."""
@@ -33,6 +39,8 @@ def notes_of(
     read = list(_read(rows, reader))
     if any(is_plain_for_a_chat(example, tokenizer) for _, example in read):
         notes.append(PLAIN_TEXT)
+    if reader.options.assistant_only_loss is None and any(map(_is_dialogue, (each for _, each in read))):
+        notes.append(TURNS)
     used = recognition.used if recognition else ()
     news = dict.fromkeys(name for row, example in read for name in unread_content(row, used, example))
     if news and recognition:
@@ -79,6 +87,12 @@ def _read(
             yield row, reader(row)
         except UserError:  # which preparation reports
             continue
+
+
+def _is_dialogue(example: Example | TokenizedExample) -> bool:
+    return (
+        isinstance(example, Example) and example.splits and any(map(has_turns_of_others, example.completions))
+    )
 
 
 def _has_nulls(reader: RowReader) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from burnish.data.example import Example
+from burnish.data.example import Example, Text
 from burnish.errors import UserError
 
 TruncationMode = Literal["keep_start", "keep_end", "drop", "error", "split"]
@@ -14,6 +14,12 @@ TRUNCATION_MODES = get_args(TruncationMode)
 
 POLICY = frozenset({"num_proc", "batch_size", "on_bad_row", "bad_row_budget"})
 """Options that do not change what is made of a row; the cache does not go by them."""
+
+
+def has_turns_of_others(completion: Text) -> bool:
+    """Whether a completion is a dialogue: turns of the assistant, and of somebody else."""
+    roles = set() if isinstance(completion, str) else {message["role"] for message in completion}
+    return "assistant" in roles and len(roles) > 1
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class PreparationOptions:
     completion only) it is split into rows that fit."""
     completion_only_loss: bool | None = None
     """Train the completion only; None: where the row has a prompt."""
-    assistant_only_loss: bool = False
-    """Train the assistant's turns only; chats only."""
+    assistant_only_loss: bool | None = None
+    """Train the assistant's turns only; chats only. None: where a completion has turns of others too."""
     last_turn_only_loss: bool = False
     """Train the last turn of the assistant only; chats only."""
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +69,16 @@ class PreparationOptions:
     def with_columns(self, columns: Mapping[str, str]) -> PreparationOptions:
         """The same for a source that has its own names of columns."""
         return replace(self, columns={**self.columns, **columns}) if columns else self
+
+    def for_completion(self, example: Example, completion: Text) -> PreparationOptions:
+        """The same with `assistant_only_loss` settled for one completion of a row.
+
+        What the user says after a pair parts, and what a tool answers, was not the model's choice.
+        """
+        several = example.splits and has_turns_of_others(completion)
+        return (
+            replace(self, assistant_only_loss=True) if several and self.assistant_only_loss is None else self
+        )
 
     def trains_completion_only(self, example: Example) -> bool:
         """Whether the prompt of `example` stays untrained."""

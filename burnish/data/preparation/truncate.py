@@ -42,7 +42,7 @@ def fit(example: TokenizedExample, options: PreparationOptions) -> tuple[list[To
         case "split":
             return _kept(_split(example, limit), NOTHING_TRAINED_AFTER_TRUNCATION)
         case "keep_end":
-            return _kept([_keep_end(example, limit, longest - limit)], NOTHING_TRAINED_AFTER_TRUNCATION)
+            return _kept([_keep_end(example, limit)], NOTHING_TRAINED_AFTER_TRUNCATION)
     if len(example.prompt) >= limit:
         return [], PROMPT_TOO_LONG
     return _kept([_keep_start(example, limit)], NOTHING_TRAINED_AFTER_TRUNCATION)
@@ -99,12 +99,23 @@ def _keep_start(example: TokenizedExample, limit: int) -> TokenizedExample:
     return _with_labels_left(kept, lost=0)
 
 
-def _keep_end(example: TokenizedExample, limit: int, overflow: int) -> TokenizedExample:
-    """The shared prompt loses what the longest branch must lose; then long completions lose their start."""
-    prompt = example.prompt[overflow:]
+def _keep_end(example: TokenizedExample, limit: int) -> TokenizedExample:
+    """Every branch loses its own start: a long completion takes no prompt from a short one.
+
+    Where the branches then begin at different places of the prompt, each has its part of it for itself.
+    """
+    prompt, longest = example.prompt, max(map(len, example.completions), default=0)
+    if len({max(0, len(prompt) + len(tokens) - limit) for tokens in example.completions}) > 1:
+        untrained = [False] * len(prompt)
+        return replace(
+            example,
+            prompt=[],
+            completions=[(prompt + tokens)[-limit:] for tokens in example.completions],
+            trained=[(untrained + mask)[-limit:] for mask in example.trained],
+        )
     kept = replace(
         example,
-        prompt=prompt,
+        prompt=prompt[len(prompt) + longest - limit :],
         completions=[tokens[-limit:] for tokens in example.completions],
         trained=[mask[-limit:] for mask in example.trained],
     )

@@ -25,9 +25,8 @@ from typing import Any
 from burnish.data.example import Example
 from burnish.data.reading import readers, scores
 from burnish.data.reading.family import Family, Format, renamed
-from burnish.data.reading.readers import Row
+from burnish.data.reading.readers import QUESTIONS, Row
 
-QUESTIONS = ("prompt", "question", "instruction", "query", "problem")
 ANSWERS = ("completion", "response", "answer", "output", "solution")
 
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from burnish.data.reading import readers
 from burnish.data.reading.family import Family, Format
-from burnish.data.reading.formats import ANSWERS, FAMILIES, PROMPT_ONLY, QUESTIONS
-from burnish.data.reading.readers import Row
+from burnish.data.reading.formats import ANSWERS, FAMILIES, PROMPT_ONLY
+from burnish.data.reading.readers import PROMPT_NAMES, Row, usual
 from burnish.data.reading.side_columns import SIDE_COLUMNS
 from burnish.errors import UserError, nearest
 
-PROMPTS = (*QUESTIONS, *readers.PROMPT_LOOKALIKES, "user")
 COMPLETIONS = (*ANSWERS, "target", "reply", "assistant")
 LOOKALIKES = {
-    "question": PROMPTS,
-    "prompt": PROMPTS,
+    "question": PROMPT_NAMES,
+    "prompt": PROMPT_NAMES,
     "answer": COMPLETIONS,
     "completion": COMPLETIONS,
     "chosen": ("good_answer", "accepted", "preferred", "winner", "better", "response_chosen", "good"),
@@ -35,7 +33,7 @@ MOST_ALTERNATIVES = 8
 def mapping_for(row: Row, families: Sequence[Family] = FAMILIES) -> dict[str, str]:
     """The columns of a format, each with the row's own that seems to be meant; none, where one is missing."""
     spelled = _spellings(row)
-    as_usual = {usual: row[own] for usual, own in spelled.items()}
+    as_usual = {name: row[own] for name, own in spelled.items()}
     for family in families:
         found = family.find(as_usual)
         if found is not None and family is not PROMPT_ONLY:
@@ -52,7 +50,7 @@ def _spellings(row: Row) -> dict[str, str]:
     """The row's columns by their names in small letters, with underscores for spaces and hyphens."""
     found: dict[str, str] = {}
     for name in row:
-        found.setdefault("_".join(str(name).strip().lower().replace("-", " ").split()), name)
+        found.setdefault(usual(name), name)
     return found
 
 
@@ -66,8 +64,8 @@ def _renames(columns: Mapping[str, str], spelled: Mapping[str, str]) -> dict[str
 def suggested(families: Iterable[Family]) -> list[Format]:
     """The formats that a person is told of: each once, by the usual names of its columns."""
     formats = [each for family in families if family is not PROMPT_ONLY for each in family.formats]
-    usual = [each for each in formats if not each.aliases or _is_usual(each)]
-    return list({each.columns: each for each in reversed(usual)}.values())[::-1]
+    named = [each for each in formats if not each.aliases or _is_usual(each)]
+    return list({each.columns: each for each in reversed(named)}.values())[::-1]
 
 
 def _is_usual(known: Format) -> bool:

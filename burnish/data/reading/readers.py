@@ -152,12 +152,18 @@ def has_prompt_inside(row: Row) -> bool:
     """Whether no other column looks like the prompt; chats hold theirs."""
     cells_of = (row[name] for name in CHOICE)
     texts = any(isinstance(messages_in(cell) if isinstance(cell, str) else cell, str) for cell in cells_of)
-    return not texts or not any(row.get(name) for name in PROMPT_LOOKALIKES)
+    return not texts or not any(row[name] and usual(name) in PROMPT_NAMES for name in row)
+
+
+def usual(name: str) -> str:
+    """A column's name in small letters, with underscores for spaces and hyphens."""
+    return "_".join(name.strip().lower().replace("-", " ").split())
 
 
 CHOICE = ("chosen", "rejected")
-PROMPT_LOOKALIKES = ("input", "context")
-"""Columns that may be a prompt, where there is none by a name that says so."""
+QUESTIONS = ("prompt", "question", "instruction", "query", "problem")
+PROMPT_NAMES = (*QUESTIONS, "input", "context", "user")
+"""Columns that are a prompt, and those that may be one where there is none by a name that says so."""
 
 
 HUMAN_TURN, ASSISTANT_TURN = "\n\nHuman:", "\n\nAssistant:"

@@ -177,7 +177,7 @@ def _chat_branches(
     if not messages:
         return [Branch("", None, None)]
     prompt_trained = not prompt or not options.trains_completion_only(example)
-    turns = trained_turns(prompt, completion, options, prompt_trained)
+    turns = trained_turns(prompt, completion, options.for_completion(example, completion), prompt_trained)
     hides = control.among(messages, tools)
     if hides:
         messages, tools = control.hide_messages(messages), control.hide_tools(tools)
