@@ -177,7 +177,7 @@ def inspection_of(run: RunFolder, name: str, config: Mapping[str, Any]) -> Inspe
         **{
             key: value
             for key, value in config.items()
-            if key in names and key not in ("num_proc", "batch_size")
+            if key in names and key not in ("num_proc", "batch_size") and (key, value) != ("columns", None)
         }
     )
     return inspect(source, options, tokenizer=tokenizer_of(run.path))

@@ -137,7 +137,7 @@ class RowReader:
     def _columns(self) -> dict[str, str]:
         text = self.options.dataset_text_field
         named = {"text": text} if text not in (None, "text") else {}
-        return {**named, **(self.options.columns or {}), **self.guessed}
+        return {**named, **self.options.columns, **self.guessed}
 
     @cached_property
     def _read(self) -> ReadRow:
