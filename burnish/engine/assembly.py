@@ -238,15 +238,6 @@ def _chat_template(path: str) -> str:
     return template
 
 
-def settle_special_tokens(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Batches are never padded, but saved reward models find their last token by the padding id."""
-    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-    config = inner_model(model).config
-    if getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = tokenizer.pad_token_id
-
-
 def stack_rows(parts: Sequence[Tensor], at_least: int) -> Tensor:
     """Rows of micro-batches as one tensor, the shorter ones filled up with -100; the last again and again
     until there are `at_least`."""

@@ -45,7 +45,9 @@ from burnish.engine.step import Step
 from burnish.engine.survey import read_running, surveyed, surveyed_rows, write_running
 from burnish.engine.termination import Termination
 from burnish.errors import UserError, shorten
+from burnish.models.adapter_chain import quantization_of, write_record
 from burnish.models.forward import inner_model
+from burnish.models.padding import check_standard_forward, settle_padding
 from burnish.models.precision import compute_in, forget_copies
 from burnish.paths import share_weights
 from burnish.progress import own_bars
@@ -85,7 +87,8 @@ class Engine(Method):
         built = assembly.build_model(model, self.task, args, peft_config, quantization_config)
         self.adapter_is_fresh = built.adapter_is_fresh
         tokenizer = assembly.build_tokenizer(processing_class, built.name, args)
-        assembly.settle_special_tokens(built.model, tokenizer)
+        if note := settle_padding(built.model, tokenizer, self.task):
+            args.compat_notes.append(note)
         self.preparation_reports: dict[str, list[PreparationReport]] = {}  # of the sources, by split
         super().__init__(
             model=built.model,
@@ -179,7 +182,17 @@ class Engine(Method):
             compute_in(inner_model(self.model), self.compute_dtype)
             for name in ("train_dataset", "eval_dataset"):
                 setattr(self, name, self._completed(getattr(self, name)))
+            self._check_standard_forward()
         return self.plan
+
+    def _check_standard_forward(self) -> None:
+        """Whether the model means the same to what loads it as it does in training (`padding.py`)."""
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if self.task == "causal" or self.train_dataset is None or sharded:
+            return
+        example = rows.first_example(self.train_dataset)
+        row = example.prompt + example.completions[0]
+        check_standard_forward(self.model, self.processing_class, row)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
@@ -367,9 +380,18 @@ class Engine(Method):
         super()._load_optimizer_and_scheduler(checkpoint)
         self.running |= read_running(checkpoint)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save model and tokenizer. Raises `UserError` once that is done, if they mean another model."""
+        super().save_model(output_dir, _internal_call)
+        if not _internal_call and self.plan is not None:
+            self._check_standard_forward()
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         with own_bars():
             super()._save(output_dir, state_dict)
         if self.args.should_save:
-            assembly.replace_pickled_arguments(output_dir or self.args.output_dir, self.args)
-            share_weights(output_dir or self.args.output_dir)
+            folder = output_dir or self.args.output_dir
+            assembly.replace_pickled_arguments(folder, self.args)
+            if hasattr(self.model, "peft_config"):
+                write_record(folder, quantization_of(inner_model(self.model)))
+            share_weights(folder)

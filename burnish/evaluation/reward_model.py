@@ -11,12 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from burnish.data.example import Example, Text, TokenizedExample
 from burnish.data.forest import Forest
@@ -25,9 +24,11 @@ from burnish.data.preparation.options import PreparationOptions
 from burnish.data.reading.readers import TEMPLATE_COLUMNS
 from burnish.data.text.tokenize import tokenize
 from burnish.errors import UserError
+from burnish.models.adapter_chain import chain_of
 from burnish.models.certify import Certificate, certify
+from burnish.models.checkpoint import read_config
 from burnish.models.forward import inner_model
-from burnish.models.load import TASK_TYPES, load_model, load_tokenizer
+from burnish.models.load import TASK_TYPES, load_model, load_tokenizer, shared
 from burnish.models.precision import fast_bfloat16
 from burnish.models.reference import evaluating
 from burnish.models.score import leaf_rewards
@@ -195,6 +196,7 @@ class RewardModel:
 
         Raises `UserError` where a completion has no token, is too long, or its reward is not finite.
         """
+        examples = [self._as_read(example) for example in examples]
         for example in examples:
             self._check(example)
         rewards: list[list[float]] = []
@@ -206,6 +208,21 @@ class RewardModel:
                 done(len(batch))
             rewards += [found[id(example)] for example in window]
         return rewards
+
+    def _as_read(self, example: TokenizedExample) -> TokenizedExample:
+        """The example up to the tokens where its rewards are read: the last ones that are not padding."""
+        pad = inner_model(self.model).config.get_text_config().pad_token_id
+        if not any(ids and ids[-1] == pad for ids in example.completions):
+            return example
+        ends = [
+            max((place for place, token in enumerate(ids, start=1) if token != pad), default=1)
+            for ids in example.completions
+        ]
+        return replace(
+            example,
+            completions=[ids[:end] for ids, end in zip(example.completions, ends, strict=True)],
+            trained=[mask[:end] for mask, end in zip(example.trained, ends, strict=True)],
+        )
 
     def _check(self, example: TokenizedExample) -> None:
         longest = len(example.prompt) + max(map(len, example.completions), default=0)
@@ -238,20 +255,16 @@ class RewardModel:
 
 def require_reward_head(name: str, kwargs: dict[str, Any]) -> None:
     """Refuse what `from_pretrained` would give a random head. Raises `UserError`."""
-    adapter = adapter_task(name)
-    if adapter is not None:
-        if adapter != TASK_TYPES["reward"]:
+    chain = chain_of(name, **shared(kwargs))
+    if chain.adapters:
+        if chain.task_type != TASK_TYPES["reward"]:
             raise UserError(
-                f"the adapter is of task {adapter or 'unknown'}, and a reward model's is SEQ_CLS",
+                f"the adapter is of task {chain.task_type or 'unknown'}, and a reward model's is SEQ_CLS",
                 where=name,
                 fix="give an adapter that `burnish reward --use_peft` trained",
             )
         return
-    try:
-        config = AutoConfig.from_pretrained(name, **shared(kwargs))
-    except (OSError, ValueError):
-        return  # loading says what is wrong
-    architectures = config.architectures or []
+    architectures = read_config(name, **shared(kwargs)).architectures or []
     if not any("SequenceClassification" in each for each in architectures):
         raise UserError(
             f"it has no reward head: its config names {', '.join(architectures) or 'no architecture'}",
@@ -274,17 +287,6 @@ def readout(config: Any, given: Sequence[float] | None, name: str) -> list[float
             "RewardModel.load",
         )
     return weights
-
-
-def shared(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments that configs, tokenizers and weights are all found by."""
-    return {k: kwargs[k] for k in ("revision", "trust_remote_code", "token", "cache_dir") if k in kwargs}
-
-
-def adapter_task(name: str) -> str | None:
-    """The task of an adapter, which may be empty; None where it is no adapter."""
-    file = Path(name) / "adapter_config.json"
-    return (json.loads(file.read_text("utf-8")).get("task_type") or "") if file.is_file() else None
 
 
 def default_device() -> torch.device:

@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from burnish.errors import UserError
+from burnish.models.adapter_chain import ADAPTER
 from burnish.pipeline.methods import METHODS
 
-ADAPTER = "adapter_config.json"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 DATA_ENDINGS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".txt")
 DEEPEST = 20

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from burnish.errors import require_package
 from burnish.export.probe import Reading, read, rendered_chats
-from burnish.export.stack import Stack, merged
+from burnish.export.stack import Stack
 from burnish.export.verify import Verification, compare_rendered, difference, in_words
+from burnish.models.merged import merged
 
 MOST_KL = {"F32": 1e-5, "F16": 1e-3, "BF16": 1e-2, "Q8_0": 2e-2}
 """The largest mean KL a token (nats) that rounding to these may cause; others are reported only."""
@@ -35,6 +36,8 @@ def verify_gguf(stack: Stack, path: Path, quantization: str) -> Verification:
     fields = _fields(outcome, path)
     if fields is None:
         return outcome
+    if stack.base_in_words:
+        outcome.add("base", None, stack.base_in_words)
     _compare_tokens(outcome, fields, tokenizer)
     _compare_template(outcome, fields, tokenizer)
     _compare_end(outcome, fields, tokenizer)

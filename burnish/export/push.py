@@ -17,10 +17,11 @@ from typing import Any
 
 from burnish.errors import UserError
 from burnish.export.card import CARD, is_ours, write_card
-from burnish.export.facts import ADAPTER
+from burnish.models.adapter_chain import ADAPTER
 
 WANTED = (
     "*.safetensors *.safetensors.index.json config.json generation_config.json adapter_config.json "
+    "trained_on.json "
     "tokenizer.json tokenizer_config.json tokenizer.model special_tokens_map.json added_tokens.json "
     "vocab.json vocab.txt merges.txt spiece.model chat_template.jinja additional_chat_templates/*.jinja "
     "preprocessor_config.json processor_config.json *.gguf Modelfile README.md"

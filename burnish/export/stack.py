@@ -8,49 +8,47 @@ weights it was trained on.
 
 from __future__ import annotations
 
-import json
-import struct
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.errors import UserError, nearest
-from burnish.export.facts import ADAPTER
-from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
+from burnish.models.adapter_chain import ADAPTER, AdapterChain, chain_of
+from burnish.models.checkpoint import first_line
+from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer, of_base
+from burnish.models.merged import cast, merged
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Stack:
-    """`adapters` are folders, the one next to the base first; empty for a model without adapters."""
+    """A model folder with what it is for; its adapters, the one next to the base first, stand in `chain`."""
 
     folder: str
-    base: str
-    revision: str | None
-    adapters: tuple[Path, ...]
+    chain: AdapterChain
     task: Task
 
     @staticmethod
     def of(folder: str | Path) -> Stack:
         """Follow the adapters of a folder down to the base. Raises `UserError` where they lead nowhere."""
-        place, adapters, revision = str(folder), list[Path](), None
-        settings: dict[str, Any] = {}
-        while (config := Path(place).expanduser() / ADAPTER).is_file():
-            if config.parent in adapters:
-                raise UserError("this adapter stands on itself", where=str(config), fix="name its base in it")
-            adapters.insert(0, config.parent)
-            found = json.loads(config.read_text(encoding="utf-8"))
-            settings, revision = settings or found, found.get("revision")
-            place = _base_of(found, config)
-        if not adapters and not (Path(place).expanduser().is_dir() or _is_an_id(place)):
-            raise UserError("there is no such model folder", where=place, fix="check the path")
-        return Stack(str(folder), place, revision, tuple(adapters), _task(place, settings, str(folder)))
+        chain = chain_of(folder)
+        base = chain.base
+        if not chain.adapters and not (Path(base).expanduser().is_dir() or _is_an_id(base)):
+            raise UserError("there is no such model folder", where=base, fix="check the path")
+        return Stack(str(folder), chain, _task(chain))
+
+    @property
+    def base(self) -> str:
+        return self.chain.base
+
+    @property
+    def adapters(self) -> tuple[Path, ...]:
+        return self.chain.adapters
 
     @property
     def stored_dtype(self) -> torch.dtype:
@@ -60,11 +58,13 @@ class Stack:
 
     def config(self) -> Any:
         """The base's config, with as many labels as the head on top has."""
+        kwargs = of_base(self.chain, {})
+        kwargs.pop("quantization_config", None)
         try:
-            return AutoConfig.from_pretrained(self.base, **self._at_revision(), **self._labels())
+            return AutoConfig.from_pretrained(self.base, **kwargs)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"the model below the adapter cannot be read ({_first_line(error)})",
+                f"the model below the adapter cannot be read ({first_line(error)})",
                 where=self.base,
                 fix=f"put it there, or correct base_model_name_or_path in {self.adapters[-1] / ADAPTER}"
                 if self.adapters
@@ -76,39 +76,28 @@ class Stack:
         for folder in reversed(self.adapters):
             if (folder / "tokenizer_config.json").is_file():
                 return load_tokenizer(str(folder))
-        return load_tokenizer(self.base, **self._at_revision())
+        revision = {"revision": self.chain.revision} if self.chain.revision else {}
+        return load_tokenizer(self.base, **revision)
 
     def load(self) -> PreTrainedModel:
         """The model as it was trained: in float32, the adapters merged except for the topmost.
 
-        Raises `UserError` where the base is quantized, or an adapter of a kind that cannot be merged.
+        A base that was quantized while they were trained is what its quantized weights stand for. Raises
+        `UserError` where that cannot be had, or an adapter is of a kind that cannot be merged.
         """
-        config = self.config()
-        if getattr(config, "quantization_config", None) is not None and self.adapters:
-            raise UserError(
-                "the base is quantized, and an adapter cannot be merged into it exactly",
-                where=self.base,
-                fix="name the model it was quantized from as base_model_name_or_path of the adapter",
-            )
-        where: dict[str, Any] = {**self._at_revision(), **self._labels()}
-        model = load_model(self.base, self.task, trained=False, dtype="float32", **where)
-        for folder in self.adapters:
-            model = merged(model)
-            model = _with_adapter(model, folder)
-        return model.eval()
+        self.config()
+        return load_model(self.folder, self.task, trained=False, plain=True, dtype="float32").eval()
 
-    def _at_revision(self) -> dict[str, str]:
-        return {"revision": self.revision} if self.revision else {}
-
-    def _labels(self) -> dict[str, int]:
-        """The number of labels that an adapter's head was trained with."""
-        if self.task == "causal" or not self.adapters:
-            return {}
-        shapes = adapter_shapes(self.adapters[-1])
-        heads = [
-            shape for name, shape in shapes.items() if name.endswith(("score.weight", "classifier.weight"))
-        ]
-        return {"num_labels": heads[0][0]} if heads else {}
+    @property
+    def base_in_words(self) -> str:
+        """What is below the adapters where that is not the base as it is stored; else nothing."""
+        found = self.chain.quantization or getattr(self.config(), "quantization_config", None)
+        if found is None or not self.adapters:
+            return ""
+        settings: Any = found if isinstance(found, Mapping) else found.to_dict()
+        bits = 4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else None
+        kind = f" to {bits} bit" if bits else ""
+        return f"the adapter was trained on a base quantized{kind}, and stands on those weights here too"
 
 
 def load_whole(stack: Stack, dtype: str | None = None) -> PreTrainedModel:
@@ -117,65 +106,6 @@ def load_whole(stack: Stack, dtype: str | None = None) -> PreTrainedModel:
     chosen = stack.stored_dtype if dtype is None else dtype_named(dtype)
     model.config.dtype = chosen
     return cast(model, chosen).eval()
-
-
-def cast(model: Any, dtype: torch.dtype) -> Any:
-    """The model with its weights in `dtype`; tables that are not saved, as of positions, stay float32."""
-    kept = dict(model.named_buffers())
-    saved = model.state_dict().keys()
-    model.to(dtype)
-    for name, buffer in kept.items():
-        if name not in saved:
-            owner, _, last = name.rpartition(".")
-            setattr(model.get_submodule(owner), last, buffer)
-    return model
-
-
-def merged(model: Any) -> PreTrainedModel:
-    """The model with the adapter that is on it added to its weights; one without is given back."""
-    if not hasattr(model, "peft_config"):
-        return model
-    if not hasattr(model, "merge_and_unload"):
-        kind = next(iter(model.peft_config.values())).peft_type
-        raise UserError(
-            f"an adapter of type {getattr(kind, 'value', kind)} changes no weights, so it cannot be merged",
-            fix="keep base and adapter apart, or train a LoRA adapter",
-        )
-    tied = _untie(model)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*no longer tied.*")  # `_tie_equal` decides
-        whole = model.merge_and_unload(safe_merge=True)
-    if tied:
-        _tie_equal(whole)
-    if hasattr(whole, "peft_config"):
-        del whole.peft_config  # left behind by peft; transformers would save an adapter for it
-    whole._hf_peft_config_loaded = False
-    return whole
-
-
-def _untie(model: Any) -> bool:
-    """Give every module a weight of its own: an adapter of a tied head changes the head alone.
-
-    Returns whether head and embedding were tied.
-    """
-    owned: set[int] = set()
-    for module in model.modules():
-        weight = module._parameters.get("weight")
-        if weight is not None and id(weight) in owned:
-            module.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-        owned.add(id(module._parameters.get("weight")))
-    return bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
-
-
-def _tie_equal(model: PreTrainedModel) -> None:
-    """Tie head and embedding again where they are still the same, and say in the config whether they are."""
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is None:
-        return
-    equal = torch.equal(head.weight, embedding.weight)
-    model.config.get_text_config().tie_word_embeddings = model.config.tie_word_embeddings = equal
-    if equal:
-        head.weight = embedding.weight
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -188,68 +118,23 @@ def dtype_named(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def adapter_shapes(folder: Path) -> dict[str, list[int]]:
-    """The shapes of the tensors in an adapter's file, read from its header alone."""
-    path = folder / "adapter_model.safetensors"
-    if not path.is_file():
-        raise UserError(
-            "the adapter's weights are missing",
-            where=str(path),
-            fix="give the folder that training wrote; weights in .bin files are not read",
-        )
-    with path.open("rb") as file:
-        (size,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(size))
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-
-
-def _with_adapter(model: PreTrainedModel, folder: Path) -> Any:
-    from peft import PeftModel
-
-    embedding = model.get_input_embeddings()
-    names = [name for name, module in model.named_modules() if module is embedding]
-    for name, shape in adapter_shapes(folder).items():  # tokens that were added when it was trained
-        if names and name.endswith(f"{names[0]}.weight") and shape[0] != embedding.weight.shape[0]:
-            model.resize_token_embeddings(shape[0], mean_resizing=False)
-    try:
-        return PeftModel.from_pretrained(model, str(folder))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(
-            f"the adapter does not fit the model below it ({_first_line(error)})",
-            where=str(folder),
-            fix="check base_model_name_or_path in its adapter_config.json",
-        ) from error
-
-
-def _base_of(settings: dict[str, Any], config: Path) -> str:
-    name = settings.get("base_model_name_or_path")
-    if not name:
-        raise UserError(
-            "the adapter does not say which model it is for",
-            where=str(config),
-            fix="add base_model_name_or_path",
-        )
-    beside = config.parent / name
-    return str(beside) if not Path(name).expanduser().is_dir() and beside.is_dir() else name
-
-
-def _task(base: str, settings: dict[str, Any], folder: str) -> Task:
+def _task(chain: AdapterChain) -> Task:
     """What the model is for: by the adapter, or by the architecture that the config names."""
-    if settings.get("task_type"):
+    if chain.task_type:
         tasks = {kind: task for task, kind in TASK_TYPES.items()}
-        if settings["task_type"] not in tasks:
+        if chain.task_type not in tasks:
             raise UserError(
-                f"an adapter of task {settings['task_type']}, and {' or '.join(tasks)} can be taken away",
-                where=folder,
+                f"an adapter of task {chain.task_type}, and {' or '.join(tasks)} can be taken away",
+                where=chain.name,
                 fix="give an adapter that Burnish or TRL trained",
             )
-        return tasks[settings["task_type"]]
+        return tasks[chain.task_type]
     try:
-        architectures = AutoConfig.from_pretrained(base).architectures or []
+        architectures = AutoConfig.from_pretrained(chain.base).architectures or []
     except (OSError, ValueError) as error:
         raise UserError(
-            f"no model can be read there ({_first_line(error)})",
-            where=base,
+            f"no model can be read there ({first_line(error)})",
+            where=chain.base,
             fix="give a folder with a config.json and weights, or an adapter's folder",
         ) from error
     endings: dict[Task, str] = {"reward": "ForSequenceClassification", "steps": "ForTokenClassification"}
@@ -264,7 +149,3 @@ def _task(base: str, settings: dict[str, Any], folder: str) -> Task:
 def _is_an_id(name: str) -> bool:
     """Whether a name may be one on the hub: not a path by its looks."""
     return not name.startswith((".", "/", "~")) and name.count("/") <= 1
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]

@@ -22,9 +22,10 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from burnish.errors import UserError
 from burnish.export.merge import settle_generation
 from burnish.export.probe import Reading, read, weight_hashes
-from burnish.export.stack import Stack, cast, merged
+from burnish.export.stack import Stack
 from burnish.models.forward import inner_model
 from burnish.models.load import load_model, load_tokenizer
+from burnish.models.merged import cast, merged
 
 REPORT = "verify.json"
 LIMIT = 1e-3
@@ -120,6 +121,8 @@ def verify(stack: Stack, artefact: Path) -> Verification:
     trained = read(whole, tokenizer, stack.task)
     whole = merged(whole)
     exact = read(whole, tokenizer, stack.task) if stack.adapters else trained
+    if stack.base_in_words:
+        outcome.add("base", None, stack.base_in_words)
     _compare_tokenizers(outcome, (tokenizer, trained), (its_tokenizer, reading))
     _compare_rows(outcome, _rows(whole), rows, len(its_tokenizer))
     if stack.adapters:
@@ -129,7 +132,7 @@ def verify(stack: Stack, artefact: Path) -> Verification:
     cast(whole, dtype)
     _compare_weights(outcome, weight_hashes(whole), hashes, name)
     rounded = read(cast(whole, torch.float32), tokenizer, stack.task)
-    if outcome.checks[0].ok:  # else the probes are other tokens
+    if reading.ids == trained.ids:
         _within(
             outcome, "reading back", difference(rounded, reading, causal=causal), "saved, and loaded again"
         )

@@ -7,14 +7,13 @@ them; the adapter is float32.
 
 from __future__ import annotations
 
-import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -23,10 +22,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from burnish.errors import UserError, nearest, require_package
+from burnish.errors import UserError, require_package
+from burnish.models.adapter_chain import WEIGHTS, AdapterChain, adapter_shapes, chain_of
+from burnish.models.checkpoint import first_line, read_config, read_weights
+from burnish.models.forward import inner_model
+from burnish.models.merged import dequantized, merged
+from burnish.models.padding import set_padding
 from burnish.models.precision import HALF
 from burnish.options import described
-from burnish.progress import own_bars
 
 Task = Literal["causal", "reward", "steps"]
 
@@ -130,37 +133,109 @@ def get_quantization_config(model_args: ModelConfig) -> Any:
 
 
 def load_model(
-    name: str, task: Task, *, trained: bool = True, fast: bool = True, **kwargs: Any
+    name: str, task: Task, *, trained: bool = True, fast: bool = True, plain: bool = False, **kwargs: Any
 ) -> PreTrainedModel:
-    """Load a model by folder or hub id. An adapter's folder gives its base with the adapter, to train on.
+    """Load a model by folder or hub id. An adapter's gives its base with the adapter, to train on.
 
     `trained` says that the model's own weights will be trained, `fast` that the machine is fast at 16 bits:
-    `stored_dtype` decides by them, unless `dtype` does. Raises `UserError` where there is no such model, or
-    it is of another kind.
+    `stored_dtype` decides by them, unless `dtype` does. The base of an adapter is loaded as in its training:
+    with the adapters below it merged, and quantized if it was; `plain` takes the weights that quantized ones
+    stand for. Raises `UserError` where there is no such model, it is of another kind, or weights are missing.
     """
-    dtype = kwargs.pop("dtype", None)
-    adapter = adapter_config(name)
-    base = base_of(name)
-    if adapter is not None and adapter.get("task_type") not in (None, TASK_TYPES[task]):
+    chain = chain_of(name, **shared(kwargs))
+    require_task(chain, task)
+    if not chain.adapters:
+        return _load_whole(name, task, trained, fast, kwargs)
+    kwargs = of_base(chain, kwargs)
+    if len(chain.adapters) > 1 and kwargs.get("dtype") in (None, "auto"):
+        kwargs["dtype"] = torch.float32  # in which adapters are added up
+    model: Any = _load_whole(chain.base, task, False, fast, kwargs)
+    if plain or len(chain.adapters) > 1:
+        model = dequantized(model, chain.base)
+    for folder in chain.adapters:
+        model = put_on(merged(model), folder)
+    if task == "reward" and (chain.adapters[-1] / "tokenizer_config.json").is_file():
+        pad = load_tokenizer(str(chain.adapters[-1])).pad_token_id
+        set_padding(inner_model(model).config, pad)  # the base's own config knows nothing of it
+    return model
+
+
+def of_base(chain: AdapterChain, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments to load the base of an adapter with: at its revision, and quantized as it was."""
+    found = {key: value for key, value in kwargs.items() if key != "revision"}
+    if chain.revision:
+        found["revision"] = chain.revision
+    if chain.labels is not None:
+        found.setdefault("num_labels", chain.labels)
+    if chain.quantization is not None and "quantization_config" not in found:
+        found["quantization_config"] = dict(chain.quantization)
+    return found
+
+
+def require_task(chain: AdapterChain, task: Task) -> None:
+    """Raises `UserError` for an adapter of another task."""
+    if chain.adapters and chain.task_type not in (None, TASK_TYPES[task]):
         raise UserError(
-            f"the adapter is of task {adapter['task_type']}, and {TASK_TYPES[task]} is needed",
-            where=name,
+            f"the adapter is of task {chain.task_type}, and {TASK_TYPES[task]} is needed",
+            where=chain.name,
             fix="merge it into its base first (`merge_and_unload`), and start from the merged model",
         )
-    config = _config_of(base, kwargs)
-    _check_kind(base, config, task, kwargs)
-    if task in NUM_LABELS and not _has_head(config, task):
+
+
+def _load_whole(name: str, task: Task, trained: bool, fast: bool, kwargs: dict[str, Any]) -> PreTrainedModel:
+    dtype = kwargs.pop("dtype", None)
+    config = read_config(name, **shared(kwargs))
+    _check_kind(name, config, task, kwargs)
+    new_head = task in NUM_LABELS and not _has_head(config, task)
+    if new_head:
         kwargs.setdefault("num_labels", NUM_LABELS[task])
     if dtype in (None, "auto"):
         fast = fast or "quantization_config" in kwargs  # what is quantized decides by itself
-        dtype = stored_dtype(config, trained and adapter is None, fast) or "auto"
-    kwargs["dtype"] = dtype
-    model = _from_pretrained(_LOADERS[task], base, kwargs)
-    if adapter is None:
-        return model
+        dtype = stored_dtype(config, trained, fast) or "auto"
+    return read_weights(_LOADERS[task], name, {**kwargs, "dtype": dtype}, new_head=new_head)
+
+
+def put_on(model: Any, folder: Path) -> Any:
+    """The model with the adapter of a folder on it, to be trained on.
+
+    Embeddings get the rows of tokens that were added when it was trained. Raises `UserError` where it does
+    not fit, or lacks weights.
+    """
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, name, is_trainable=True)
+    rows = _rows_of(model, folder)
+    if rows > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(rows, mean_resizing=False)
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            model = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # what does not fit shows itself in many ways
+        raise UserError(
+            f"the adapter does not fit the model below it ({first_line(error)})",
+            where=str(folder),
+            fix="check base_model_name_or_path in its adapter_config.json",
+        ) from error
+    lost = next((str(each.message) for each in said if "missing adapter keys" in str(each.message)), None)
+    if lost is not None:
+        raise UserError(
+            f"the adapter lacks weights, which would be drawn at random ({lost[:200]})",
+            where=str(folder / WEIGHTS),
+            fix="give the whole adapter, on the base that it was trained on",
+        )
+    return model
+
+
+def _rows_of(model: Any, folder: Path) -> int:
+    """How many tokens the embeddings had when an adapter was trained, by its weights and its tokenizer."""
+    embedding = model.get_input_embeddings()
+    name = next((name for name, module in model.named_modules() if module is embedding), None)
+    found = [shape[0] for key, shape in adapter_shapes(folder).items() if key.endswith(f"{name}.weight")]
+    if (folder / "tokenizer_config.json").is_file():
+        found.append(len(load_tokenizer(str(folder))))
+    return max(found, default=0)
 
 
 TASK_TYPES: dict[Task, str] = {"causal": "CAUSAL_LM", "reward": "SEQ_CLS", "steps": "TOKEN_CLS"}
@@ -210,60 +285,17 @@ def _check_kind(name: str, config: Any, task: Task, kwargs: dict[str, Any]) -> N
     )
 
 
-def base_of(name: str) -> str:
-    """The model itself: of an adapter's folder the base that it names."""
-    adapter = adapter_config(name)
-    return name if adapter is None else adapter["base_model_name_or_path"]
-
-
-def adapter_config(name: str) -> dict[str, Any] | None:
-    """What a folder says of the adapter in it; None where it holds none."""
-    path = Path(name) / "adapter_config.json"
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
 def load_tokenizer(name: str, **kwargs: Any) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(name, **kwargs)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise UserError(
-            f"no tokenizer could be loaded ({_first_line(error)})",
+            f"no tokenizer could be loaded ({first_line(error)})",
             where=name,
             fix="save the tokenizer into the model's folder, or pass `processing_class`",
         ) from error
 
 
-def _config_of(name: str, kwargs: dict[str, Any]) -> Any:
-    shared = {k: kwargs[k] for k in ("revision", "trust_remote_code", "token", "cache_dir") if k in kwargs}
-    try:
-        return AutoConfig.from_pretrained(name, **shared)
-    except (OSError, ValueError) as error:
-        raise _missing(name, error) from error
-
-
-def _missing(name: str, error: Exception) -> UserError:
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return UserError(
-            f"the folder holds no model that can be read ({_first_line(error)})",
-            where=name,
-            fix="give a folder with a config.json and weights, as `save_pretrained` writes it",
-        )
-    near = nearest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
-    return UserError(
-        f"no such model: there is no such folder, and the hub did not give it ({_first_line(error)}).{near}",
-        where=name,
-        fix="check the spelling of the folder, or go online for a model on the hub",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160]
-
-
-def _from_pretrained(loader: Any, name: str, kwargs: dict[str, Any]) -> PreTrainedModel:
-    try:
-        with own_bars():
-            return loader.from_pretrained(name, **kwargs)
-    except (OSError, ValueError) as error:
-        raise _missing(name, error) from error
+def shared(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Those arguments that configs, tokenizers and weights are all found by."""
+    return {k: kwargs[k] for k in ("revision", "trust_remote_code", "token", "cache_dir") if k in kwargs}

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from burnish.models import load
+from burnish.models.adapter_chain import chain_of
+from burnish.models.checkpoint import read_config
 from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
 from burnish.models.load import Task
@@ -43,9 +45,10 @@ def make_twin(
 ) -> nn.Module:
     """The model that `load_model` would load, without its weights. Raises `UserError` where it would."""
     dtype = kwargs.pop("dtype", None)
-    adapter = load.adapter_config(name)
-    base = load.base_of(name)
-    config = load._config_of(base, kwargs)
+    chain = chain_of(name, **load.shared(kwargs))
+    base, adapter = chain.base, chain.settings
+    kwargs = load.of_base(chain, kwargs) if chain.adapters else kwargs
+    config = read_config(base, **load.shared(kwargs))
     load._check_kind(base, config, task, kwargs)
     labels = kwargs.get("num_labels")
     if task in load.NUM_LABELS and not load._has_head(config, task):
@@ -67,7 +70,7 @@ def make_twin(
         if adapter is not None:
             from peft import PeftConfig, get_peft_model
 
-            model = get_peft_model(model, PeftConfig.from_pretrained(name))
+            model = get_peft_model(model, PeftConfig.from_pretrained(str(chain.adapters[-1])))
     return model
 
 
@@ -92,7 +95,7 @@ def float32_twin(model: Any) -> nn.Module:
 
 def checkpoint_dtype(name: str, **kwargs: Any) -> torch.dtype:
     """The dtype of the weights that lie in the model's folder; of an adapter's, those of its base."""
-    return load.own_dtype(load._config_of(load.base_of(name), kwargs)) or torch.float32
+    return load.own_dtype(read_config(chain_of(name).base, **load.shared(kwargs))) or torch.float32
 
 
 def as_dtype(asked: str | torch.dtype) -> torch.dtype:

@@ -24,6 +24,7 @@ MODEL_FILES = (
     "*.bin.index.json",
     "config.json",
     "adapter_config.json",
+    "trained_on.json",
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",

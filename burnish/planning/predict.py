@@ -12,8 +12,9 @@ import torch
 
 from burnish.engine import assembly, rows
 from burnish.engine.plan import Budget, activation_bytes, token_budget
+from burnish.models.adapter_chain import chain_of
 from burnish.models.forward import inner_model
-from burnish.models.load import base_of, get_peft_config
+from burnish.models.load import get_peft_config
 from burnish.planning.devices import Device, named_device, this_machine
 from burnish.planning.fitting import Fitting, fitting
 from burnish.planning.lengths import MicroBatches, Steps
@@ -91,7 +92,7 @@ class Origin:
     @property
     def base(self) -> str:
         """The model without the adapter that it may be a folder of."""
-        return base_of(self.model)
+        return chain_of(self.model).base
 
     @staticmethod
     def after(stage: Any, origins: Mapping[str, Origin]) -> Origin:

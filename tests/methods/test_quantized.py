@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burnish.cli import main
+from burnish.models.adapter_chain import chain_of
 
 pytest.importorskip("bitsandbytes")
 
@@ -23,3 +24,5 @@ def test_a_quantized_base_trains_an_adapter(verb, rows, tiny_model_dir, tmp_path
     arguments += ["--load_in_4bit", "--use_peft", "--lora_target_modules", "all-linear", "--max_steps", "2"]
     assert main([*arguments, "--output_dir", str(tmp_path)]) == 0
     assert (tmp_path / "adapter_model.safetensors").is_file()
+    quantization = chain_of(tmp_path).quantization
+    assert quantization is not None and quantization["load_in_4bit"] and quantization["quant_method"]
