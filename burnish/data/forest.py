@@ -65,6 +65,13 @@ class Forest:
         return self.tokens.numel()
 
     @property
+    def unshared_size(self) -> int:
+        """The same where every branch has its own copy of the prompt."""
+        leaves = {segment.parent for segment in self.segments}
+        ends = (s for i, s in enumerate(self.segments) if i not in leaves)
+        return sum(segment.depth + segment.length for segment in ends)
+
+    @property
     def branches(self) -> int:
         return self.tree.numel()
 

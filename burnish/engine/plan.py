@@ -24,7 +24,7 @@ from burnish.errors import UserError
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
-from burnish.models.tiers import LAYOUTS
+from burnish.models.tiers import LAYOUTS, row_limit
 from burnish.terminal import open_console
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def make_plan(engine: Engine) -> Plan:
     if certificate.fails_in:
         args.compat_notes.append(_compute_as_stored(engine, certificate.fails_in))
         budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
+
+    if certificate.tier == "packed" and (limit := row_limit(inner)) < budget:
+        budget, why_budget = int(limit), "as long as a row of this model may be"
 
     plan = Plan(budget, _parameters_per_token(inner), LAYOUTS[certificate.tier])
     plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {units.count(total)} parameters")

@@ -127,12 +127,24 @@ def _best(module: nn.Module) -> Callable[..., Tensor] | None:
     """The candidate nearest to the module's own forward, if it equals it.
 
     Rules for norms differ in where they round, which only a low precision shows; and the module may run
-    in another one later (autocast, working copies), so both are compared.
+    in another one later (autocast, working copies), so both are compared. Weights of 1, as norms start with,
+    would round nothing: copies have other ones.
     """
-    versions = [module, copy.deepcopy(module).bfloat16()] if _is_norm(module) else [module]
+    versions = [module]
+    if _is_norm(module):
+        versions = [noisy := _with_noise(module), copy.deepcopy(noisy).bfloat16()]
     distances = [(sum(_distance(v, c) for v in versions), i, c) for i, c in enumerate(_candidates(module))]
     distance, _, best = min(distances)
     return best if distance < float("inf") else None
+
+
+@torch.no_grad()
+def _with_noise(module: nn.Module) -> nn.Module:
+    noisy = copy.deepcopy(module)
+    for weight in noisy.parameters():
+        noise = torch.rand(weight.shape, generator=torch.Generator().manual_seed(0))
+        weight.add_(noise.to(weight))
+    return noisy
 
 
 def _distance(module: nn.Module, forward: Callable[..., Tensor]) -> float:

@@ -16,6 +16,7 @@ a hook on each attention layer, while gradient checkpointing recomputes that lay
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -94,6 +95,8 @@ def _mask(backbone: Any, forest: Forest) -> tuple[Tensor, Forest]:
 
 
 def _packed(backbone: Any, forest: Forest) -> tuple[Tensor, Forest]:
+    if forest.branches > 1 and forest.unshared_size > row_limit(backbone):
+        return _padded(backbone, forest)  # the same, and every row as long as the model's own
     forest = forest.unshared()
     # Transformers tells documents apart by position ids only when there is neither a mask nor a cache.
     output = backbone(
@@ -120,6 +123,12 @@ _RUN: dict[Tier, Callable[[Any, Forest], tuple[Tensor, Forest]]] = {
     "packed": _packed,
     "padded": _padded,
 }
+
+
+def row_limit(model: nn.Module) -> float:
+    """Tokens that a row may have at most, documents or not: where causality is a table, as in GPT-Neo."""
+    tables = (b for b in model.buffers() if b.dim() > 1 and b.shape[-1] == b.shape[-2] > 1)
+    return min((float(table.shape[-1]) for table in tables), default=math.inf)
 
 
 def no_cache(backbone: Any) -> dict[str, bool]:

@@ -324,7 +324,18 @@ def test_backend_by_device_and_features() -> None:
     assert choose_backend(query, value, forest, Rules(1.0)) is block_attention
     assert choose_backend(query, value, forest, Rules(1.0, bias=torch.zeros(1))) is dense_attention
     meta = query.to("meta")
-    assert choose_backend(meta, value.to("meta"), forest, Rules(1.0)) is dense_attention
+    assert choose_backend(meta, value.to("meta"), forest, Rules(1.0)) is block_attention
+
+
+@pytest.mark.parametrize("case", [Case(), Case(window=3, softcap=5.0, sinks=True)], ids=str)
+def test_blocks_stay_on_the_device_of_their_inputs(case):
+    """On torch's meta device, where an operation with a tensor of another device fails."""
+    forest = grow(PAIRS)
+    query, key, value, *_ = (t.to("meta").requires_grad_() for t in tensors(case, forest.size)[:3])
+    sinks = torch.zeros(query.shape[1], device="meta", requires_grad=True) if case.sinks else None
+    output = block_attention(query, key, value, forest, Rules(1.0, case.window, case.softcap, sinks))
+    output.sum().backward()
+    assert output.device == key.grad.device == query.device
 
 
 def test_misuse_is_an_error() -> None:

@@ -15,6 +15,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+from transformers.models.gpt_oss.modeling_gpt_oss import GptOssRMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from burnish.models.fused import fuse, unfuse
 
@@ -181,3 +183,16 @@ def test_a_copy_is_fused_on_its_own() -> None:
     nn.init.zeros_(other.model.norm.weight)
     states = torch.ones(1, 1, 32)
     assert other.model.norm(states).abs().max() == 0 < model.model.norm(states).abs().max()
+
+
+@pytest.mark.parametrize("norm", [GptOssRMSNorm, LlamaRMSNorm])  # multiplies before the cast, and after it
+def test_a_norm_whose_weights_are_still_one_is_told_apart(norm):
+    model = nn.Sequential(norm(32))
+    assert fuse(model) == ["0"]
+    nn.init.normal_(model[0].weight, 1, 0.3)
+    states = torch.randn(64, 32).bfloat16()
+    stock = norm(32)
+    stock.weight = model[0].weight
+    for weight in (stock.weight, nn.Parameter(stock.weight.data.bfloat16())):
+        stock.weight = model[0].weight = weight
+        torch.testing.assert_close(model(states), stock(states), rtol=0, atol=0)

@@ -10,7 +10,7 @@ from benchmarks.coverage import tiny_model
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.models.forward import attach, detach
-from burnish.models.tiers import SHARING, TIERS
+from burnish.models.tiers import SHARING, TIERS, row_limit
 from tests.models.oracle import forest_loss, gradients, separate_loss
 
 SIZES = {
@@ -164,3 +164,14 @@ def test_rewards_at_the_leaves_equal_separate_runs(tier):
     attach(model, tier)
     found = model(forest=trees, read=lambda inner, hidden: inner.score(hidden.states[hidden.forest.leaf]))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_a_packed_row_is_no_longer_than_the_table_of_a_model_that_has_one():
+    model = tiny_model("gpt_neo").double()
+    limit = int(row_limit(model))
+    examples = [TokenizedExample([5] * 9, [[7] * (limit // 4)] * 2, [[True] * (limit // 4)] * 2)] * 3
+    trees = Forest.pack(examples)
+    assert trees.unshared_size == trees.unshared().size > limit
+    packed, padded = (attach(model, tier)(forest=trees).states for tier in ("packed", "padded"))
+    torch.testing.assert_close(packed, padded)
+    assert row_limit(llama()) > 1e9

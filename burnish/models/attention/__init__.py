@@ -7,9 +7,10 @@ makes transformers build no mask at all.
 
 Backends share one signature (`Attend`) and differ only in how they get there:
 
-    dense.py      one masked product over the whole forest; any device, any feature; the reference
-    blocks.py     CPU: only the blocks of that product in which something is seen (cut by plan.py)
-    varlen.py     CUDA: own part and prefix parts through torch's variable-length flash attention
+    blocks.py     only the blocks of a masked product in which something is seen (cut by plan.py)
+    varlen.py     CUDA, 16 bits, no soft-cap or sinks: own part and prefix parts through torch's
+                  variable-length flash attention
+    dense.py      one masked product over the whole forest; for a bias of the model's own; the reference
 """
 
 from __future__ import annotations
@@ -61,11 +62,9 @@ def choose_backend(query: Tensor, value: Tensor, forest: Forest, rules: Rules) -
     """The fastest backend that computes exactly this layer."""
     if rules.bias is not None:
         return dense_attention
-    if query.device.type == "cpu":
-        return block_attention
     if query.device.type == "cuda" and varlen.serves(query, value, forest, rules):
         return varlen.varlen_attention
-    return dense_attention
+    return block_attention
 
 
 def forest_attention(

@@ -1,4 +1,4 @@
-"""CPU: attention block by block, as `plan.py` cuts the forest; no masked product over the whole forest.
+"""Attention block by block, as `plan.py` cuts the forest; no masked product over the whole forest.
 
 Every block holds whole rows, so each is a plain softmax attention with a small mask, and the backward
 pass computes it again from queries and keys: beside its inputs and its output nothing is kept.
@@ -38,7 +38,7 @@ class _BlockAttention(torch.autograd.Function):
         query_T = query[0].transpose(0, 1).unflatten(1, (key.shape[1], -1))  # [T, H_kv, G, D]
         key_T, value_T = key[0], value[0]  # [H_kv, T, D]
         output = query.new_empty(*query_T.shape[:3], value.shape[-1])
-        for block, bias in zip(plan.blocks, plan.biases(query.dtype), strict=True):
+        for block, bias in zip(plan.blocks, plan.biases(query), strict=True):
             logits, _ = _logits(_fold(query_T, block), _take(key_T, block), block, bias, rules)
             weights = _softmax(logits, sinks).to(key.dtype)[..., : logits.shape[-1]]
             _unfold(output, block, torch.bmm(weights, _take(value_T, block)))
@@ -56,11 +56,11 @@ class _BlockAttention(torch.autograd.Function):
         grads = _Gradients(
             output=grad_output[0].unflatten(1, (heads, -1)),
             query=query.new_empty(inputs.query.shape),
-            key=torch.zeros(key.shape[1:], dtype=total),
-            value=torch.zeros(value.shape[1:], dtype=total),
-            sinks=None if sinks is None else torch.zeros(sinks.shape, dtype=total),
+            key=key.new_zeros(key.shape[1:], dtype=total),
+            value=value.new_zeros(value.shape[1:], dtype=total),
+            sinks=None if sinks is None else sinks.new_zeros(sinks.shape, dtype=total),
         )
-        for block, bias in zip(ctx.plan.blocks, ctx.plan.biases(query.dtype), strict=True):
+        for block, bias in zip(ctx.plan.blocks, ctx.plan.biases(query), strict=True):
             _block_backward(inputs, block, bias, ctx.rules, grads)
         return (
             grads.query.mul_(ctx.rules.scaling).flatten(1, 2).transpose(0, 1)[None],

@@ -54,7 +54,7 @@ class Plan:
 
     def __init__(self, forest: Forest, window: int | None) -> None:
         self.blocks = [_block(forest, rows, keys, window) for rows, keys in cut(forest, window)]
-        self._biases: dict[torch.dtype, list[Tensor]] = {}
+        self._biases: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
     @staticmethod
     def of(forest: Forest, window: int | None) -> Plan:
@@ -63,14 +63,19 @@ class Plan:
             forest.plans[key] = Plan(forest, window)
         return forest.plans[key]
 
-    def biases(self, dtype: torch.dtype) -> list[Tensor]:
-        """Per block float[rows, 1, columns], to add to the logits: -inf where hidden, else 0."""
-        if dtype not in self._biases:
-            self._biases[dtype] = [
-                torch.zeros(b.hidden.shape, dtype=dtype).masked_fill_(b.hidden, float("-inf")).unsqueeze(1)
-                for b in self.blocks
+    def biases(self, like: Tensor) -> list[Tensor]:
+        """Per block float[rows, 1, columns], to add to the logits: -inf where hidden, else 0.
+
+        Of the dtype of `like`, and on its device.
+        """
+        key = like.dtype, like.device
+        if key not in self._biases:
+            empty = (torch.zeros(b.hidden.shape, dtype=like.dtype) for b in self.blocks)
+            self._biases[key] = [
+                zeros.masked_fill_(b.hidden, float("-inf")).unsqueeze(1).to(like.device)
+                for zeros, b in zip(empty, self.blocks, strict=True)
             ]
-        return self._biases[dtype]
+        return self._biases[key]
 
 
 def cut(forest: Forest, window: int | None) -> list[tuple[Range, tuple[Range, ...]]]:
