@@ -110,7 +110,7 @@ def inspect(
     data: Annotated[str, typer.Argument(help="A file, a folder, a pattern, a hub id; DATA#500 samples 500.")],
     method: Annotated[str | None, _flag("method", "A method, as dpo; else the format is recognised.")] = None,
     model: Annotated[str | None, _flag("model", "Whose tokenizer says what is trained.")] = None,
-    columns: Annotated[str | None, _flag("columns", "Your names: prompt=question,chosen=good.")] = None,
+    columns: Annotated[str | None, _flag("columns", "Your names: question=ticket,chosen=good.")] = None,
     row_function: Annotated[
         str | None, _flag("row_function", "module:function that makes a row of a known format.")
     ] = None,
@@ -167,7 +167,7 @@ def inspect(
 def evaluate_reward(
     model: Annotated[str, typer.Argument(help="A reward model: a folder or a hub id; adapters too.")],
     data: Annotated[str, typer.Argument(help="A file, a folder, a pattern, a hub id; DATA#500 samples 500.")],
-    columns: Annotated[str | None, _flag("columns", "Your names: prompt=question,chosen=good.")] = None,
+    columns: Annotated[str | None, _flag("columns", "Your names: question=ticket,chosen=good.")] = None,
     row_function: Annotated[
         str | None, _flag("row_function", "module:function that makes a row of a known format.")
     ] = None,

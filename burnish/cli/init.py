@@ -6,18 +6,21 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from burnish.cli.held_out import HELD_OUT, compare_lines, held_out_prompts, json_line
 from burnish.cli.inspect import load_tokenizer
 from burnish.cli.quiet import quiet
-from burnish.data.inspection.inspect import inspect
+from burnish.data.example import Example
+from burnish.data.inspection.inspect import inspect, reader_of
 from burnish.data.inspection.inspection import Inspection
 from burnish.data.preparation.options import PreparationOptions
-from burnish.data.reading.formats import SCORED, family_of
-from burnish.data.reading.meant import mapping_for
+from burnish.data.reading.family import Family
+from burnish.data.reading.formats import SCORED
 from burnish.data.sources.holdout import prompt_keys
-from burnish.data.sources.rows import Source
+from burnish.data.sources.rows import RowReader, Source
 from burnish.data.sources.source import load_rows
 from burnish.errors import UserError
 from burnish.pipeline.draft import METHODS_OF, Facts, draft
@@ -33,18 +36,26 @@ def run(data: Sequence[str], model: str | None, output: str, as_json: bool) -> N
         raise UserError("there is a file already", where=output, fix="give another --output, or remove it")
     quiet()
     tokenizer = None if model is None else load_tokenizer(model)
-    found = [facts_of(name, tokenizer) for name in data]
+    looked = [look_at(name, tokenizer) for name in data]
+    found = [each.facts for each in looked]
     parameters, context = size_of(model)
     words = ["burnish", "init", *data, *(["--model", model] if model else [])]
     text = draft(
         found, model or MODEL, parameters, context, f"runs/{path.stem}", head(words, output, model is None)
     )
+    prompts = path.with_name(HELD_OUT)
+    rows = [] if prompts.exists() else held_out_prompts(looked)
+    text += compare_lines(prompts) if rows else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+    if rows:
+        prompts.write_text("".join(map(json_line, rows)), encoding="utf-8")
     if as_json:
         print(json.dumps({"file": output, "text": text, "sources": [vars(f) for f in found]}, default=str))
     else:
         print(text, end="")
+        if rows:
+            print(f"\nwrote  {prompts}: {len(rows):,} prompts that no stage is trained on", file=sys.stderr)
         print(f"\nwrote  {output}\nnext   burnish run {output} --dry-run", file=sys.stderr)
 
 
@@ -59,21 +70,32 @@ def head(words: Sequence[str], output: str, without_model: bool) -> str:
     return "\n".join(f"# {line}" for line in lines)
 
 
-def facts_of(name: str, tokenizer: Any) -> Facts:
+@dataclass(frozen=True)
+class Looked:
+    """A source, what reads its rows, and what was found in it."""
+
+    facts: Facts
+    source: Source
+    reader: RowReader
+
+
+def look_at(name: str, tokenizer: Any) -> Looked:
     """What the rows are, and how long. Raises `UserError` where no method trains on such rows."""
     source = load_rows(name)
     first = source.dataset[0]
-    columns = _columns(first, name)
-    source = load_rows(name, columns=columns)
     options = PreparationOptions(max_length=None)
-    family = SCORED if _is_scored(first) else family_of(first, columns)
+    reader = reader_of(source, options, SCORED if _is_scored(first) else None)
+    assert isinstance(reader.read_row, Family)
+    family, columns = reader.read_row, dict(reader.guessed)
     if family.name not in METHODS_OF:
         raise UserError(
             f"these rows are {family.name}: prompts without answers, and no method here trains on them alone",
             where=name,
             fix="add a column with answers (completion), or pairs of them (chosen, rejected)",
         )
-    found = inspect(source, options, family=family, tokenizer=tokenizer)
+    plain = (tokenizer is None or tokenizer.chat_template) and _is_plain(first, reader)
+    reader = replace(reader, options=replace(reader.options, as_chats=bool(plain)))
+    found = inspect(source, reader.options, family=family, tokenizer=tokenizer)
     if not found.kept:
         worst = found.findings[0]
         raise UserError(
@@ -81,7 +103,7 @@ def facts_of(name: str, tokenizer: Any) -> Facts:
         )
     whole = found.lengths["whole"]
     faults = [finding for finding in found.findings if finding.severity == "fault"]
-    return Facts(
+    facts = Facts(
         name,
         family.name,
         found.format,
@@ -94,23 +116,23 @@ def facts_of(name: str, tokenizer: Any) -> Facts:
         faults[0].check if faults else "",
         columns,
         _trains_turns(source, found, tokenizer),
+        bool(plain),
     )
+    return Looked(facts, source, reader)
 
 
 def _is_scored(row: Any) -> bool:
     return SCORED.find(row) is not None and isinstance(row["score"], int | float)
 
 
-def _columns(row: Any, name: str) -> dict[str, str]:
-    """Which of the row's columns stand for known ones; none, where they have the known names."""
+def _is_plain(row: Any, reader: RowReader) -> bool:
+    """Whether rows are plain text that can be taken for chats."""
     try:
-        family_of(row)
-    except UserError as error:
-        columns = mapping_for(row)
-        if not columns:
-            raise error.at(name) from None
-        return columns
-    return {}
+        example = reader(row)
+        replace(reader, options=replace(reader.options, as_chats=True))(row)
+    except UserError:
+        return False
+    return isinstance(example, Example) and example.splits and not example.is_chat
 
 
 def _trains_turns(source: Source, found: Inspection, tokenizer: Any) -> bool:

@@ -34,7 +34,7 @@ def compare(
     seed: Annotated[int, flag("seed", "Of samples, answers, orders and intervals.")] = 0,
     batch_size: Annotated[int, flag("batch_size", "Prompts answered at a time.", min=1)] = 32,
     dtype: Annotated[str, flag("dtype", "Of the weights; auto: as stored, where that is fast.")] = "auto",
-    columns: Annotated[str | None, flag("columns", "Your names: prompt=question,completion=reply.")] = None,
+    columns: Annotated[str | None, flag("columns", "Your names: question=ticket,answer=reply.")] = None,
     split: Annotated[str, flag("split", "Split of a folder or a hub dataset.")] = "train",
     no_cache: Annotated[bool, flag("no_cache", "Generate anew, and keep nothing.")] = False,
 ) -> None:

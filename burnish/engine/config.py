@@ -43,7 +43,7 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
     )
     columns: dict[str, str] | str | None = described(
         None,
-        "The data's own names of columns: prompt=question,chosen=good_answer,rejected=bad_answer. "
+        "The data's own names of columns: question=ticket,chosen=good_answer,rejected=bad_answer. "
         "context= leaves the column out.",
     )
     as_chats: bool = described(

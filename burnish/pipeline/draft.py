@@ -22,6 +22,8 @@ FEWEST_TO_HOLD_OUT = 20
 MOST_TO_HOLD_OUT = 500
 """Rows to evaluate on: more make an evaluation slower, and its interval hardly narrower."""
 
+SEED = 42
+
 LARGE = 1_000_000_000
 """Parameters of a model from which on an adapter is trained: all weights with Adam take 16 bytes each."""
 
@@ -42,6 +44,7 @@ class Facts:
     fault: str = ""  # what is wrong with them
     columns: Mapping[str, str] = field(default_factory=dict)
     chats: bool = False  # messages, of which the assistant's turns are trained alone
+    plain: bool = False  # plain text for a model with a chat template
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def _defaults(model: str, parameters: int | None, adapter: bool) -> list[Line]:
     elif parameters:
         lines.append(Line("use_peft", False, "all weights are trained; true: a LoRA adapter, less memory"))
     lines += [
-        Line("seed", 42, "of new weights and of the order of rows: the same file gives the same model"),
+        Line("seed", SEED, "of new weights and of the order of rows: the same file gives the same model"),
         Line("save_total_limit", 1, "one checkpoint is kept, so that an interrupted run resumes"),
         Line("report_to", "none", "or trackio, wandb, tensorboard, mlflow"),
     ]
@@ -164,16 +167,19 @@ def _data(facts: Facts) -> Iterable[Line]:
     if facts.columns:
         said = ", ".join(f"{own} for {name}" for name, own in facts.columns.items())
         yield Line("columns", dict(facts.columns), f"your columns were taken by their names: {said}")
+    if facts.plain:
+        why = "texts become the turns of a chat, as the model is used; false: they stay plain text"
+        yield Line("as_chats", True, why)
     if facts.faults:
         yield Line("on_bad_row", "skip", f"{facts.faults:,} rows cannot be read ({facts.fault})")
         yield Line("bad_row_budget", facts.faults, "so many may be skipped; burnish inspect --fix shows them")
-    held = _held_out(facts)
+    held = held_out(facts)
     if held is not None:
         why = "held out to evaluate on, by prompt; a share below 1, or a number of rows"
         yield Line("test_split_size", held, why)
 
 
-def _held_out(facts: Facts) -> float | None:
+def held_out(facts: Facts) -> float | None:
     if facts.rows < FEWEST_TO_HOLD_OUT or facts.prompts < 4:
         return None
     return 0.1 if facts.rows <= 10 * MOST_TO_HOLD_OUT else MOST_TO_HOLD_OUT
@@ -222,7 +228,7 @@ def _training(method: str, facts: Facts, adapter: bool) -> Iterable[Line]:
 
 
 def _rows_held_out(facts: Facts) -> int:
-    held = _held_out(facts) or 0
+    held = held_out(facts) or 0
     return round(held * facts.rows) if held < 1 else int(held)
 
 

@@ -70,7 +70,7 @@ EXAMPLES = {
     "eval_dataset_name": "held-out.jsonl",
     "test_split_size": "0.1",
     "output_dir": "runs/mine",
-    "columns": "{prompt: question, chosen: good, rejected: bad}",
+    "columns": "{question: ticket, chosen: good, rejected: bad}",
     "lora_target_modules": "[all-linear]",
     "loss_weights": "[1, 0.5]",
     "max_steps": "1000",

@@ -6,6 +6,9 @@ import pytest
 import yaml
 
 from burnish.cli import main
+from burnish.comparison.prompts import read_prompts
+from burnish.data.sources.holdout import prompt_of
+from burnish.engine.rows import preparation_options
 from burnish.pipeline.draft import Facts, batch_for, epochs_for, max_length
 from burnish.pipeline.overlay import read_layers
 from burnish.pipeline.run import TOP_KEYS, read_pipeline
@@ -77,8 +80,33 @@ def test_columns_of_ones_own_are_taken_by_their_names(folder, capsys):
     assert main(["init", "own.jsonl", "--json"]) == 0
     text = json.loads(capsys.readouterr().out)["text"]
     first, _ = yaml.safe_load(text)["stages"]
-    assert first["columns"] == {"prompt": "question", "chosen": "good_answer", "rejected": "bad_answer"}
+    assert first["columns"] == {"chosen": "good_answer", "rejected": "bad_answer"}  # a question is a chat's
+    assert "as_chats" not in first
     assert "Lengths are guessed from characters" in text and "SmolLM2-135M-Instruct" in text
+
+
+def test_texts_become_chats_for_a_model_with_a_template(folder, capsys):
+    assert main(["init", "pairs.jsonl", "--json"]) == 0
+    text = json.loads(capsys.readouterr().out)["text"]
+    assert all(stage["as_chats"] is True for stage in yaml.safe_load(text)["stages"])
+    assert main(["init", "texts.jsonl", "--output", "texts.yaml"]) == 0
+    assert "as_chats" not in capsys.readouterr().out
+
+
+def test_prompts_that_no_stage_is_trained_on_are_written(folder, capsys):
+    write_rows(folder / "pairs.jsonl", [ROWS["pairs"](n) | {"day": f"day {n}"} for n in range(12, 60)])
+    assert main(["init", "chats.jsonl", "pairs.jsonl"]) == 0
+    assert "held_out.jsonl#20" in capsys.readouterr().out
+    asked = read_prompts("held_out.jsonl").rows
+    assert asked and all(row.example.is_chat and row.reference and row.columns["day"] for row in asked)
+    trained = set()
+    for stage in stages():
+        ready = stage.prepare()
+        reads = ready.method.trainer_class().reads(ready.config)
+        for source in ready.train_dataset:
+            reader = source.reader(reads, preparation_options(ready.config, {}))
+            trained |= {prompt_of(reader(row)) for row in source.dataset}
+    assert trained and not trained & {prompt_of(row.example) for row in asked}
 
 
 def test_rows_that_cannot_be_read_are_counted_and_skipped(folder, tiny_model_dir, capsys):

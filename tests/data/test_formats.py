@@ -572,7 +572,7 @@ def test_a_missing_column_of_the_mapping_names_the_nearest():
         LANGUAGE({"question": "a", "answer": "b"}, {"prompt": "questoin"})
     assert str(error.value) == (
         "columns: no column 'questoin'; there is question, answer. Did you mean 'question'?\n"
-        "  fix: name columns of the data on the right: --columns prompt=question"
+        "  fix: name columns of the data on the right: --columns question=ticket"
     )
 
 

@@ -166,7 +166,7 @@ def renamed(row: Row, columns: Mapping[str, str]) -> Row:
         raise UserError(
             f"no column '{missing[0]}'; there is {', '.join(row)}.{nearest(missing[0], row)}",
             where="columns",
-            fix="name columns of the data on the right: --columns prompt=question",
+            fix="name columns of the data on the right: --columns question=ticket",
             reason=f"no column '{missing[0]}'",
         )
     own = set(columns.values())

@@ -6,7 +6,7 @@ seed, 2 is all of them twice.
 
     a.jsonl  b.jsonl:0.5           names, with weights
     - {path: a.jsonl}              entries of a config
-    - {path: b.jsonl, weight: 0.5, columns: {prompt: question}}
+    - {path: b.jsonl, weight: 0.5, columns: {question: ticket}}
 
 A fraction (TRL's) is a source's share of the mixture, in place of a weight. The mixture is then as large as
 it can be without repeating a row, and takes the first rows of each source.

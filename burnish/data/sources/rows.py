@@ -265,7 +265,7 @@ def load_function(name: str) -> Callable[..., Any]:
 
 
 def parse_columns(value: Mapping[str, str] | str | None) -> dict[str, str]:
-    """`prompt=question,chosen=good_answer,context=` as a dictionary; an empty one is left out.
+    """`question=ticket,chosen=good_answer,context=` as a dictionary; an empty one is left out.
 
     Raises `UserError`.
     """
@@ -277,6 +277,6 @@ def parse_columns(value: Mapping[str, str] | str | None) -> dict[str, str]:
             raise UserError(
                 f"expected name=column, found {shorten(name + equals + own)}",
                 where="columns",
-                fix="write prompt=question,chosen=good_answer; context= leaves a column out",
+                fix="write question=ticket,chosen=good_answer; context= leaves a column out",
             )
     return {name.strip(): own.strip() for name, _, own in pairs}
