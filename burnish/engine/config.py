@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 
 from burnish.engine.compat import TrlOptions, apply_compat, refused
 from burnish.engine.inherited import InheritedOptions, check_optimizer, check_values, never_tried
+from burnish.engine.ranges import check_ranges
 from burnish.engine.trackers import check_trackers
 from burnish.errors import UserError, nearest
 from burnish.options import described
@@ -99,7 +100,7 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
         self.compat_notes = apply_compat(self) + never_tried(self, TrainingArguments)
         check_values(self)
         self._check_choices()
-        self._check_sizes()
+        check_ranges(self)
         check_trackers(self.report_to)
         if self.no_gradient_checkpointing:
             self.gradient_checkpointing, self.no_gradient_checkpointing = False, False
@@ -161,19 +162,6 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
                 where="n_gpu",
                 fix="start with `accelerate launch`, or set CUDA_VISIBLE_DEVICES=0",
             )
-
-    def _check_sizes(self) -> None:
-        for name in (
-            "max_length",
-            "tokens_per_forward",
-            "per_device_train_batch_size",
-            "gradient_accumulation_steps",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(
-                    f"must be at least 1, found {value}", where=name, fix="give a positive number"
-                )
 
 
 @dataclass

@@ -261,7 +261,9 @@ class Engine(Method):
             loss = loss * 0
         else:
             self._meter.add(output.metrics)
-        self.accelerator.backward(loss)
+        # The loss is divided by the whole step's count already; DeepSpeed would divide it once more.
+        once = {"scale_wrt_gas": False} if self.is_deepspeed_enabled else {}
+        self.accelerator.backward(loss, **once)
         return loss.detach()
 
     def filler(self) -> TokenizedExample:

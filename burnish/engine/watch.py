@@ -66,6 +66,11 @@ class Watch(TrainerCallback):
             return True
         self.history.norms.pop()
         self._bad_steps += 1
+        if self.engine.is_deepspeed_enabled:  # it has stepped within its backward
+            raise UserError(
+                f"step {number} was applied by DeepSpeed, and its gradient is not finite ({step.origins})",
+                fix="resume from the last checkpoint, with a lower learning_rate or without these rows",
+            )
         text = f"step {number} was not applied: its gradient is not finite ({step.origins})"
         if self._bad_steps >= MOST_BAD_STEPS:
             raise UserError(

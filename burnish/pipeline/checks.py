@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from burnish.engine.ranges import holds, range_of
 from burnish.pipeline.chosen import Chosen, Notice, default_of, spell
 from burnish.pipeline.methods import Method
 from burnish.pipeline.needs import NEEDS, RIVALS
-from burnish.pipeline.ranges import range_of
 from burnish.pipeline.settings import Settings
 
 
@@ -72,10 +72,7 @@ def learning_rate_that_can_be(chosen: Chosen) -> Iterator[Notice]:
 def numbers_in_range(chosen: Chosen) -> Iterator[Notice]:
     for name, value in chosen.values.items():
         allowed = range_of(chosen.method.name, name)
-        numbers = value if isinstance(value, list) else [value]
-        if allowed is None or not all(isinstance(each, int | float) for each in numbers):
-            continue
-        if not all(allowed.holds(each) for each in numbers):
+        if not holds(allowed, value):
             default = default_of(chosen.fields[name])
             hint = "leave it out" if default is None else f"{spell(default)} is the default"
             raise chosen.refusal(name, f"{name} is {spell(value)}; it must be {allowed}", hint)
@@ -243,6 +240,8 @@ def learning_rate_that_is_usual(chosen: Chosen) -> Iterator[Notice]:
     elif times >= 10 * ALMOST:
         hint = "" if adapter or times > 30 else f", a rate for adapters ({chosen.spelled('use_peft', True)})"
         yield chosen.notice("learning_rate", f"{said}. This is {times:.0f} times as much{hint}")
+    elif not rate:
+        yield chosen.notice("learning_rate", f"{said}. At {spell(rate)} nothing will be learned")
     elif times <= 0.01 / ALMOST:
         yield chosen.notice("learning_rate", f"{said}. At a {1 / times:.0f}th of it little will be learned")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from burnish.engine.compat import OWN_DEFAULTS
 from burnish.engine.inherited import WORKS
+from burnish.engine.ranges import UNITS, range_of
 from burnish.errors import UserError, nearest
 from burnish.pipeline.chosen import default_of, spell
 from burnish.pipeline.docstrings import Said, table_said
@@ -19,7 +20,6 @@ from burnish.pipeline.fields import Field
 from burnish.pipeline.foreign.tables import lookup, written
 from burnish.pipeline.methods import METHODS
 from burnish.pipeline.needs import NEEDS, RIVALS
-from burnish.pipeline.ranges import UNITS, range_of
 from burnish.pipeline.unknown import methods_with
 from burnish.pipeline.values import alternatives, describe
 

@@ -11,11 +11,11 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.engine.ranges import UNITS, range_of
 from burnish.pipeline.chosen import default_of
 from burnish.pipeline.comparing import OPTIONS
 from burnish.pipeline.fields import Field
 from burnish.pipeline.methods import METHODS, Method
-from burnish.pipeline.ranges import UNITS, range_of
 from burnish.pipeline.run import SHORT_NAMES, TOP_KEYS
 from burnish.pipeline.values import alternatives
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import HfArgumentParser, TrainerCallback, TrainingArguments
 
-from burnish import SFTConfig, SFTTrainer, UserError
+from burnish import DPOConfig, GKDConfig, RewardConfig, SFTConfig, SFTTrainer, UserError
 from burnish.engine import inherited
 from burnish.engine.compat import default_of
 from burnish.engine.inherited import REFUSED_VALUES, WORKS, InheritedOptions, inherited_standing
@@ -181,6 +181,30 @@ def test_flags_that_switch_off_are_taken_by_the_parser_of_transformers(flag, tmp
     (config,) = HfArgumentParser(SFTConfig).parse_args_into_dataclasses(words)
     assert getattr(config, flag.removeprefix("no_")) is False and config.compat_notes == []
     assert config.checkpointing_is_open == (flag != "no_gradient_checkpointing")
+
+
+def test_numbers_are_checked_in_python_too(tmp_path):
+    """By the same table as on the command line; a class derived from a method's config is of that method."""
+
+    class OwnConfig(GKDConfig):
+        pass
+
+    for kind, options, message in (
+        (SFTConfig, {"learning_rate": 2e5}, "learning_rate: must be at least 0 and below 1, found 200000.0"),
+        (SFTConfig, {"gradient_accumulation_steps": 0}, "gradient_accumulation_steps: must be at least 1"),
+        (DPOConfig, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, -1.0]}, "loss_weights: must be"),
+        (
+            RewardConfig,
+            {"center_rewards_coefficient": -0.01},
+            "center_rewards_coefficient: must be at least 0",
+        ),
+        (DPOConfig, {"beta": 0.0}, "beta: must be above 0, found 0.0\n  fix: 0.1 is the default"),
+        (OwnConfig, {"beta": 1.5}, "beta: must be at least 0 and at most 1"),
+    ):
+        with pytest.raises(UserError) as caught:
+            kind(output_dir=str(tmp_path), **options)
+        assert str(caught.value).startswith(message)
+    assert OwnConfig(output_dir=str(tmp_path), beta=0.0).beta == 0.0
 
 
 # At work

@@ -3,7 +3,8 @@
 import pytest
 from peft import LoraConfig
 
-from burnish import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from burnish import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer, UserError
+from burnish.data.example import TokenizedExample
 from burnish.engine.logs import read_lines
 from tests.conftest import tiny_tokenizer, write_rows
 
@@ -49,7 +50,9 @@ def test_a_learning_rate_of_zero_moves_nothing(peft, tiny_model_dir, tmp_path, c
 
 
 def test_a_learning_rate_far_too_high_is_noticed(tiny_model_dir, tmp_path):
-    sft(tiny_model_dir, tmp_path, learning_rate=30.0, max_grad_norm=0.0).train()
+    trainer = sft(tiny_model_dir, tmp_path, max_grad_norm=0.0)
+    trainer.args.learning_rate = 30.0  # more than a config takes
+    trainer.train()
     assert "loss_rises" in notices(tmp_path)
 
 
@@ -113,3 +116,21 @@ def test_logs_between_the_first_and_the_last_are_forgotten(tiny_model_dir, tmp_p
         trainer.watch._remember({"step": step, "loss": 1.0})
     steps = [log["step"] for log in trainer.watch.history.logs]
     assert steps == [*range(20), *range(800, 1000)]
+
+
+def test_what_deepspeed_has_applied_already_ends_the_run(tiny_model_dir, tmp_path):
+    trainer = sft(tiny_model_dir, tmp_path)
+    assert trainer.watch.gradient(float("nan"), trainer.last_step) is False
+    trainer.is_deepspeed_enabled = True
+    with pytest.raises(UserError, match="step 1 was applied by DeepSpeed"):
+        trainer.watch.gradient(float("nan"), trainer.last_step)
+
+
+def test_deepspeed_does_not_divide_the_loss_once_more(tiny_model_dir, tmp_path, monkeypatch):
+    trainer, given = sft(tiny_model_dir, tmp_path), []
+    monkeypatch.setattr(trainer.accelerator, "backward", lambda loss, **options: given.append(options))
+    trainer.get_ready()
+    step = [TokenizedExample.from_row(trainer.train_dataset[0])]
+    for trainer.is_deepspeed_enabled in (False, True):
+        trainer._micro_batch(trainer.model, step, None)
+    assert given == [{}, {"scale_wrt_gas": False}]

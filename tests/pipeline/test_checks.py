@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import goldens
 import pytest
 
+from burnish.engine.ranges import RANGES, Range
 from burnish.errors import UserError
 from burnish.pipeline import run
 from burnish.pipeline.checks import RULES, check_settings, divides, positions
 from burnish.pipeline.chosen import spell
 from burnish.pipeline.methods import METHODS
 from burnish.pipeline.needs import NEEDS
-from burnish.pipeline.ranges import RANGES, Range
 from burnish.pipeline.settings import Setting, layered, overlaid, parse_document, read_document, resolve
 
 BROKEN = goldens.cases("broken.yaml")
@@ -162,8 +162,8 @@ def test_needs_and_ranges_are_of_options_that_exist():
 @pytest.mark.parametrize("method", METHODS)
 def test_defaults_are_in_their_ranges_and_need_nothing(method):
     assert check_settings(METHODS[method], {}, {}) == []
+    from burnish.engine.ranges import range_of
     from burnish.pipeline.chosen import default_of
-    from burnish.pipeline.ranges import range_of
 
     for name, option in METHODS[method].fields().items():
         allowed, value = range_of(method, name), default_of(option)

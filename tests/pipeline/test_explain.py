@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from burnish.cli import main
+from burnish.engine.ranges import UNITS
 from burnish.errors import UserError
 from burnish.pipeline.catalog import Said
 from burnish.pipeline.docstrings import table_said
 from burnish.pipeline.explain import ASIDE, BURNISH_ONLY, EXAMPLES, LOSS_TABLES, explain
 from burnish.pipeline.fields import class_fields
 from burnish.pipeline.methods import METHODS
-from burnish.pipeline.ranges import UNITS
 from burnish.pipeline.settings import Setting, read_value
 
 OPTIONS = {name for method in METHODS.values() for name in method.fields()}

@@ -1,8 +1,16 @@
-"""What numbers an option may have, and what they count: for checks, `burnish explain` and the schema."""
+"""What numbers an option may have, and what they count: for configs, `burnish explain` and the schema.
+
+A config checks its own numbers (`check_ranges`), so Python and the command line refuse the same ones.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from burnish.engine.compat import default_of
+from burnish.errors import UserError, shorten
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ SHARE = Range(least=0, most=1)
 PART = Range(least=0, below=1)
 
 RANGES = {
-    "learning_rate": Range(above=0, below=1),
+    "learning_rate": Range(least=0, below=1),
     "num_train_epochs": POSITIVE,
     "max_steps": Range(least=1, special=-1),
     "per_device_train_batch_size": COUNT,
@@ -64,6 +72,14 @@ RANGES = {
     "dataloader_num_workers": FROM_ZERO,
     "bad_row_budget": FROM_ZERO,
     "test_split_size": POSITIVE,
+    "torch_empty_cache_steps": COUNT,
+    "eval_delay": FROM_ZERO,
+    "eval_accumulation_steps": COUNT,
+    "dataloader_prefetch_factor": COUNT,
+    "ddp_bucket_cap_mb": COUNT,
+    "ddp_timeout": COUNT,
+    "sample_steps": COUNT,
+    "sample_max_new_tokens": COUNT,
     "lora_r": COUNT,
     "lora_alpha": COUNT,
     "lora_dropout": PART,
@@ -79,6 +95,11 @@ RANGES = {
     "desirable_weight": FROM_ZERO,
     "undesirable_weight": FROM_ZERO,
     "cpo_alpha": FROM_ZERO,
+    "simpo_gamma": FROM_ZERO,
+    "tpo_l_gamma": FROM_ZERO,
+    "loss_weights": FROM_ZERO,
+    "center_rewards_coefficient": FROM_ZERO,
+    "margin_offset": FROM_ZERO,
     "tpo_alpha": FROM_ZERO,
     "focal_gamma": FROM_ZERO,
     "divergence_temperature": POSITIVE,
@@ -122,3 +143,33 @@ UNITS = {
 
 def range_of(method: str, name: str) -> Range | None:
     return OF_METHOD.get((method, name), RANGES.get(name))
+
+
+def holds(allowed: Range | None, value: Any) -> bool:
+    """Whether a number, or each of a list of numbers, is in the range; anything else is not its matter."""
+    values = value if isinstance(value, list | tuple) else [value]
+    numbers = [each for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
+    return allowed is None or all(map(allowed.holds, numbers))
+
+
+def check_ranges(config: Any) -> None:
+    """Refuse numbers outside their range. Raises `UserError`."""
+    methods = list(_methods(type(config)))
+    for option in fields(config):
+        allowed = next(
+            (r for m in methods if (r := OF_METHOD.get((m, option.name)))), RANGES.get(option.name)
+        )
+        value = getattr(config, option.name)
+        if not holds(allowed, value):
+            default = default_of(option)
+            raise UserError(
+                f"must be {allowed}, found {shorten(value)}",
+                where=option.name,
+                fix="leave it out" if default is None else f"{shorten(default)} is the default",
+            )
+
+
+def _methods(config_class: type) -> Iterator[str]:
+    """`gkd` of GKDConfig and what is derived from it."""
+    for each in config_class.__mro__:
+        yield each.__name__.removesuffix("Config").lower()
