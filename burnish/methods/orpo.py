@@ -42,8 +42,8 @@ class ORPOTrainer(Engine):
     read_row = PREFERENCE
 
     def counts(self, example: TokenizedExample) -> tuple[int, ...]:
-        """Pairs, and tokens of the chosen side but its first."""
-        return 1, max(0, len(example.prompt) - 1) + example.trained_in(0)
+        """Pairs, and tokens of the chosen side but its first, whether a mask marks them or not."""
+        return 1, max(0, len(example.prompt) + len(example.completions[0]) - 1)
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         chosen = torch.arange(forest.branches, device=forest.tokens.device) % 2 == 0
