@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def prepare_split(
     if name == "train" and (streams := streams_in(rows)):
         stream = prepare_stream(streams, read_row, tokenizer, options, args)
         return stream, stream.reports
+    if streams := streams_in(rows):
+        rows = [_read_in_full(stream) for stream in streams]
     with args.main_process_first(desc="preparing rows"):  # the others find them in the cache
         return prepare_rows(rows, read_row, tokenizer, options, name, args.seed)
 
@@ -90,6 +93,12 @@ def streams_in(rows: Any) -> list[RowStream]:
         return load_stream(rows, label="the stream")
     streams = rows if isinstance(rows, list) else [rows]
     return streams if streams and all(isinstance(each, RowStream) for each in streams) else []
+
+
+def _read_in_full(stream: RowStream) -> Source:
+    """A stream that comes to an end, as an evaluation asks for all of its rows. Raises `UserError`."""
+    source = load_rows([dict(row) for row in stream.rows], columns=stream.columns, label=stream.name)
+    return replace(source, notes=(*source.notes, "a stream, read in full: an evaluation asks for all rows"))
 
 
 def prepare_stream(

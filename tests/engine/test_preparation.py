@@ -228,16 +228,18 @@ def test_what_a_stream_cannot_do(more, message, tmp_path):
     assert str(error.value).startswith(message)
 
 
-def test_an_evaluation_needs_all_rows(tmp_path):
-    stream = Dataset.from_list(TEXTS).to_iterable_dataset()
-    with pytest.raises(UserError, match=r"all of them are needed at once\n  fix: .*stream.take"):
-        SFTTrainer(
-            llama(),
-            args=SFTConfig(**settings(tmp_path)),
-            train_dataset=TEXTS,
-            eval_dataset=stream,
-            processing_class=tiny_tokenizer(),
-        )
+def test_an_evaluation_reads_a_stream_in_full(tmp_path):
+    trainer = SFTTrainer(
+        llama(),
+        args=SFTConfig(**settings(tmp_path)),
+        train_dataset=TEXTS,
+        eval_dataset={"held_out": Dataset.from_list(TEXTS).to_iterable_dataset()},
+        processing_class=tiny_tokenizer(),
+    )
+    (report,) = trainer.preparation_reports["eval_held_out"]
+    assert report.read == len(TEXTS) and "a stream, read in full" in str(report)
+    evaluated = trainer.evaluate()["eval_held_out_loss"]
+    assert evaluated == trainer.evaluate(Dataset.from_list(TEXTS))["eval_loss"]
 
 
 @pytest.mark.parametrize("reference", [False, True])
