@@ -20,6 +20,7 @@ from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
 from burnish.models.certify import certify
 from burnish.models.classification import HEADS
+from burnish.models.finite import require_finite
 from burnish.models.forward import inner_model
 from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
 from burnish.models.precision import HALF, compute_in, fast_bfloat16
@@ -112,6 +113,7 @@ def second_model(model: Any, engine: Engine, name: str, options: str) -> nn.Modu
             fix=f"{name} comes before args; name them: {name}=..., args=...",
         )
     model.to(args.device).eval().requires_grad_(False)
+    check_weights(model, name)
     stored = {parameter.dtype for parameter in model.parameters()}
     dtype = engine.compute_dtype or (torch.float32 if stored & set(HALF) else None)
     dtype = None if torch.float64 in stored else dtype
@@ -245,6 +247,26 @@ def stack_rows(parts: Sequence[Tensor], at_least: int) -> Tensor:
     rows = [F.pad(part, (0, width - part.shape[1]), value=-100) if width else part for part in parts]
     stacked = torch.cat(rows)
     return torch.cat([stacked, *[stacked[-1:]] * (at_least - len(stacked))])[: max(at_least, 1)]
+
+
+# Weights that are not finite
+
+
+def check_weights(model: nn.Module, name: str) -> None:
+    """A model is finite before anything is computed with it. Raises `UserError`, with the tensors' names."""
+    fix = "load a checkpoint from before they became so, or download it anew"
+    require_finite(inner_model(model).named_parameters(), "the weights are not finite", fix, name)
+
+
+def check_saved(model: nn.Module, state: dict[str, Tensor] | None, folder: str) -> None:
+    """Nothing is saved that is not finite: not as a checkpoint, not as a model. Raises `UserError`."""
+    trained = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    require_finite(
+        trained if state is None else state.items(),
+        "nothing is saved, as the trained weights are not finite",
+        "go on from an earlier checkpoint, with a lower learning_rate",
+        folder,
+    )
 
 
 # Saving

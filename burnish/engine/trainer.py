@@ -178,6 +178,7 @@ class Engine(Method):
     def get_ready(self) -> Plan:
         """Certify the model, decide what is open, score rows in advance. Once, before the first forest."""
         if self.plan is None:
+            assembly.check_weights(self.model, "model")
             self.plan = make_plan(self)
             compute_in(inner_model(self.model), self.compute_dtype)
             for name in ("train_dataset", "eval_dataset"):
@@ -389,6 +390,7 @@ class Engine(Method):
             self._check_standard_forward()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        assembly.check_saved(self.model, state_dict, output_dir or self.args.output_dir)
         with own_bars():
             super()._save(output_dir, state_dict)
         if self.args.should_save:

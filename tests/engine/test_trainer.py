@@ -312,7 +312,7 @@ def test_a_loss_of_ones_own_replaces_the_named_one(tokenizer, tmp_path):
             "truncation_mode: unknown value 'middle'",
         ),
         (lambda o: SFTTrainer(llama(), SFTConfig(output_dir=o), data_collator=list), "data_collator"),
-        (lambda o: SFTConfig(output_dir=o, max_length=0), "max_length: must be at least 1"),
+        (lambda o: SFTConfig(output_dir=o, max_length=0), "max_length: must be at least 2"),
         (lambda o: SFTConfig(output_dir=o, label_smoothing_factor=0.1), "label_smoothing_factor"),
     ],
 )
