@@ -36,6 +36,7 @@ from burnish.engine.adalora import RankSchedule, adalora_of, add_orthogonality
 from burnish.engine.compat import check_arguments
 from burnish.engine.display import follow
 from burnish.engine.meter import Meter
+from burnish.engine.method import Method
 from burnish.engine.neftune import embedding_noise
 from burnish.engine.plan import Plan, make_plan
 from burnish.engine.ranks import most_of, without_repeats
