@@ -1,6 +1,7 @@
 """The rules of the house, on all of it: dependencies point one way, files and functions stay small."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,20 @@ BASE = {"errors", "options", "paths", "progress", "secrets", "terminal", "units"
 """Modules at the top of the package that everyone may know."""
 
 MAY_IMPORT = {
+    "option": {"option"},
     "pages": {"pages"},
     "data": {"data", "pages"},
     "losses.output": set(),
     "losses": {"data", "losses", "losses.output"},
-    "models": {"data", "models", "losses.output"},
+    "models": {"data", "models", "losses.output", "option"},
     "rollout": {"data", "models", "rollout"},
     "evaluation": {"pages", "data", "models", "losses.output", "evaluation"},
-    "export": {"data", "models", "losses.output", "pages", "pipeline", "export"},
+    "export": {"data", "models", "losses.output", "pages", "pipeline", "option", "export"},
     "comparison": {"pages", "data", "models", "losses.output", "evaluation", "export", "comparison"},
-    "engine": {"data", "models", "losses.output", "engine"},
+    "engine": {"data", "models", "losses.output", "engine", "option"},
     "planning": {"data", "models", "engine", "planning"},
     "methods": {"data", "models", "losses", "losses.output", "engine", "rollout"},
-    "report": {"pages", "data", "pipeline", "evaluation", "report"},
+    "report": {"pages", "data", "pipeline", "option", "evaluation", "report"},
     "demo": {
         "data",
         "models",
@@ -36,6 +38,7 @@ MAY_IMPORT = {
         "rollout",
         "methods",
         "pipeline",
+        "option",
         "report",
         "demo",
     },
@@ -49,8 +52,9 @@ MAY_IMPORT = {
         "rollout",
         "methods",
         "pipeline",
+        "option",
     },
-    "trl": {"data", "models", "engine", "pipeline", "trl"},
+    "trl": {"data", "models", "engine", "pipeline", "option", "trl"},
     "cli": {
         "pages",
         "data",
@@ -61,6 +65,7 @@ MAY_IMPORT = {
         "rollout",
         "methods",
         "pipeline",
+        "option",
         "demo",
         "evaluation",
         "comparison",
@@ -72,8 +77,17 @@ MAY_IMPORT = {
 }
 
 
+OPTIONS = re.compile(
+    r"burnish\.pipeline\.(fields|values|settings|needs|methods|chosen|unknown|yaml_secrets"
+    r"|foreign|foreign\.(names|tables|trl|axolotl|axolotl_data|llama_factory|others))"
+)
+"""Modules of the pipeline that say what an option is, which configs ask too. They know nobody above them."""
+
+
 def part_of(module: str) -> str:
-    """`burnish.losses.output` gives `losses.output`, any other module its folder."""
+    """`burnish.losses.output` gives `losses.output`, one of `OPTIONS` `option`, any other its folder."""
+    if OPTIONS.fullmatch(module):
+        return "option"
     inside = module.split(".")[1:]
     return "losses.output" if inside[:2] == ["losses", "output"] else (inside or [""])[0]
 

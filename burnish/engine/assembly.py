@@ -47,7 +47,14 @@ def config_for(config_class: type[EngineConfig], args: Any, model: Any) -> Any:
     if isinstance(args, config_class):
         return args
     if isinstance(args, TrainingArguments):
-        return config_class(**{"output_dir": args.output_dir} | _changed(args))
+        changed = _changed(args)
+        if unread := changed.keys() - config_class.__dataclass_fields__.keys():
+            raise UserError(
+                f"{config_class.__name__} has no {', '.join(sorted(unread))}",
+                where="args",
+                fix=f"pass a {config_class.__name__}; a class with fields of your own derives from it",
+            )
+        return config_class(**{"output_dir": args.output_dir} | changed)
     raise UserError(
         f"expected a {config_class.__name__}, found a {type(args).__name__}",
         where="args",
@@ -57,7 +64,7 @@ def config_for(config_class: type[EngineConfig], args: Any, model: Any) -> Any:
 
 def _changed(args: TrainingArguments) -> dict[str, Any]:
     """The arguments that differ from transformers' defaults, so a method's own hold for the rest."""
-    untouched = TrainingArguments(output_dir=args.output_dir)
+    untouched = type(args)(output_dir=args.output_dir)
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(args) if f.init}
     return {name: value for name, value in given.items() if value != getattr(untouched, name)}
 

@@ -19,11 +19,12 @@ from burnish.engine.ranges import check_ranges
 from burnish.engine.trackers import check_trackers
 from burnish.errors import UserError, nearest
 from burnish.options import described
+from burnish.pipeline.unknown import KnownOptions
 from burnish.secrets import learn, without_secrets
 
 
 @dataclass
-class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
+class EngineConfig(KnownOptions, TrlOptions, InheritedOptions, TrainingArguments):
     """Options of every method. See `transformers.TrainingArguments` for the inherited ones."""
 
     logging_steps: float = described(10, "Log every so many steps; below 1, a share of all steps.")
@@ -99,6 +100,12 @@ class EngineConfig(TrlOptions, InheritedOptions, TrainingArguments):
         learn("", vars(self))
         self.compat_notes = apply_compat(self) + never_tried(self, TrainingArguments)
         check_values(self)
+        if callable(self.row_function):
+            raise UserError(
+                "a function is named, so that the run can be repeated from its arguments",
+                where="row_function",
+                fix=f"give 'path/to/file.py:{self.row_function.__name__}', or use dataset.map(...)",
+            )
         self._check_choices()
         check_ranges(self)
         check_trackers(self.report_to)

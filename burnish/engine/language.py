@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from burnish.data.forest import Forest
 from burnish.data.packing import PackedRows
 from burnish.data.reading.formats import LANGUAGE
 from burnish.data.reading.readers import plain_text
+from burnish.engine.arguments import TrainerArguments
 from burnish.engine.config import EngineConfig
 from burnish.engine.plan import Plan
 from burnish.engine.trainer import Engine
@@ -63,10 +64,15 @@ class LanguageEngine(Engine):
     read_row = LANGUAGE
 
     def __init__(
-        self, *args: Any, formatting_func: Callable[[Any], str] | None = None, **kwargs: Any
+        self,
+        model: Any = None,
+        args: Any = None,
+        *rest: Any,
+        formatting_func: Callable[[Any], str] | None = None,
+        **given: Unpack[TrainerArguments],
     ) -> None:
         self._formatting_func = formatting_func
-        super().__init__(*args, **kwargs)
+        super().__init__(model, args, *rest, **given)
 
     @classmethod
     def preparation(cls, args: Any) -> dict[str, Any]:

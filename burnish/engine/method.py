@@ -13,6 +13,7 @@ from transformers import Trainer
 from burnish.data.example import TokenizedExample
 from burnish.data.forest import Forest
 from burnish.engine import assembly
+from burnish.engine.arguments import full_signature
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError
 from burnish.losses.output import LossOutput
@@ -26,7 +27,11 @@ class Method(Trainer):
     task: ClassVar[Task] = "causal"
     read_row: ClassVar[Any]  # a dataset row (a mapping) -> Example or TokenizedExample
 
-    def setup(self, *args: Any, **method: Any) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = full_signature(cls.__mro__[: cls.__mro__.index(Method)])
+
+    def setup(self) -> None:
         """Take the method's own arguments."""
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:

@@ -5,6 +5,7 @@ A config checks its own numbers (`check_ranges`), so Python and the command line
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -141,6 +142,11 @@ UNITS = {
 }
 
 
+def meant_rate(rate: float) -> str:
+    """What a learning rate of 10 or more was meant to be: 2e5 has lost its minus sign."""
+    return re.sub(r"e\+?0*", "e-", f"{rate:.3g}" if rate >= 1e6 else f"{rate:.0e}")
+
+
 def range_of(method: str, name: str) -> Range | None:
     return OF_METHOD.get((method, name), RANGES.get(name))
 
@@ -162,11 +168,10 @@ def check_ranges(config: Any) -> None:
         value = getattr(config, option.name)
         if not holds(allowed, value):
             default = default_of(option)
-            raise UserError(
-                f"must be {allowed}, found {shorten(value)}",
-                where=option.name,
-                fix="leave it out" if default is None else f"{shorten(default)} is the default",
-            )
+            fix = "leave it out" if default is None else f"{shorten(default)} is the default"
+            if option.name == "learning_rate" and value >= 10:
+                fix = f"write {meant_rate(value)}, with a minus sign"
+            raise UserError(f"must be {allowed}, found {shorten(value)}", where=option.name, fix=fix)
 
 
 def _methods(config_class: type) -> Iterator[str]:

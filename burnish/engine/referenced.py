@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 from datasets import Dataset
 from torch import Tensor, nn
 
 from burnish.data.forest import Forest
+from burnish.engine.arguments import TrainerArguments
 from burnish.engine.moving import MovingReference
 from burnish.engine.precompute import with_reference_scores
 from burnish.engine.trainer import Engine
@@ -27,9 +28,14 @@ class ReferenceEngine(Engine):
     reference: Reference
 
     def __init__(
-        self, model: Any = None, ref_model: Any = None, args: Any = None, *rest: Any, **kwargs: Any
+        self,
+        model: Any = None,
+        ref_model: Any = None,
+        args: Any = None,
+        *rest: Any,
+        **given: Unpack[TrainerArguments],
     ) -> None:
-        super().__init__(model, args, *rest, ref_model=ref_model, **kwargs)
+        super().__init__(model, args, *rest, ref_model=ref_model, **given)
 
     @classmethod
     def asks_in_every_step(cls, args: Any) -> bool:

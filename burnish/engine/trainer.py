@@ -31,9 +31,8 @@ from burnish.data.forest import Forest
 from burnish.data.packing import consecutive, micro_batches
 from burnish.data.preparation.report import PreparationReport
 from burnish.data.preparation.stream import PreparedStream
-from burnish.engine import assembly, rows
+from burnish.engine import arguments, assembly, rows
 from burnish.engine.adalora import RankSchedule, adalora_of, add_orthogonality
-from burnish.engine.compat import check_arguments
 from burnish.engine.display import follow
 from burnish.engine.meter import Meter
 from burnish.engine.method import Method
@@ -70,17 +69,11 @@ class Engine(Saving):
         preprocess_logits_for_metrics: Any = None,
         peft_config: Any = None,
         quantization_config: Any = None,
+        loss: Callable | None = None,
         **method: Any,
     ) -> None:
-        check_arguments(
-            {
-                "data_collator": data_collator,
-                "compute_loss_func": compute_loss_func,
-                "preprocess_logits_for_metrics": preprocess_logits_for_metrics,
-            }
-        )
-        if model is None:
-            raise UserError("no model was given", where="model", fix="pass a model, or the name of one")
+        method = method if loss is None else {**method, "loss": loss}
+        arguments.check_given(type(self), args, method, given=locals())
         self.args = args = assembly.config_for(self.config_class, args, model)
         built = assembly.build_model(model, self.task, args, peft_config, quantization_config)
         self.adapter_is_fresh = built.adapter_is_fresh

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
 from burnish.data.example import Example
 from burnish.data.forest import Forest
 from burnish.data.reading.formats import LANGUAGE
+from burnish.engine.arguments import TrainerArguments
 from burnish.engine.compat import GKDTrlOptions
 from burnish.engine.language import LanguageConfig, LanguageEngine, token_metrics
 from burnish.engine.plan import Plan
@@ -94,18 +95,25 @@ class GKDTrainer(LanguageEngine):
     read_row = ANSWERS
 
     def __init__(
-        self, model: Any = None, teacher_model: Any = None, args: Any = None, *rest: Any, **kwargs: Any
+        self,
+        model: Any = None,
+        teacher_model: Any = None,
+        args: Any = None,
+        *rest: Any,
+        formatting_func: Callable[[Any], str] | None = None,
+        **given: Unpack[TrainerArguments],
     ) -> None:
-        super().__init__(model, args, *rest, teacher_model=teacher_model, **kwargs)
-
-    def setup(self, teacher_model: Any = None) -> None:
-        named = self.args.teacher_model_name_or_path
-        if teacher_model is None and named is None:
+        if teacher_model is None and getattr(args, "teacher_model_name_or_path", None) is None:
             raise UserError(
                 "no teacher was given",
                 where="teacher_model_name_or_path",
                 fix="name a model that has the tokens of the student, such as a larger one of its family",
             )
+        named: dict[str, Any] = {**given, "teacher_model": teacher_model}
+        super().__init__(model, args, *rest, formatting_func=formatting_func, **named)
+
+    def setup(self, teacher_model: Any = None) -> None:
+        named = self.args.teacher_model_name_or_path
         if self.args.teacher_model_init_kwargs and not isinstance(teacher_model, str | None):
             raise UserError(
                 "the teacher is loaded already",

@@ -30,12 +30,13 @@ from burnish.models.merged import dequantized, merged
 from burnish.models.padding import set_padding
 from burnish.models.precision import HALF
 from burnish.options import described
+from burnish.pipeline.unknown import KnownOptions
 
 Task = Literal["causal", "reward", "steps"]
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(KnownOptions):
     """Which model, in which dtype, with which adapter. The `model_args` of a script or a command line."""
 
     model_name_or_path: str | None = described(None, "The model: a folder, or an id on the hub.")

@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.engine.ranges import holds, range_of
+from burnish.engine.ranges import holds, meant_rate, range_of
 from burnish.pipeline.chosen import Chosen, Notice, default_of, spell
 from burnish.pipeline.methods import Method
 from burnish.pipeline.needs import NEEDS, RIVALS
@@ -58,11 +57,10 @@ def learning_rate_that_can_be(chosen: Chosen) -> Iterator[Notice]:
     """1 or more: mostly a minus sign that was lost."""
     rate = chosen["learning_rate"]
     if chosen.gives("learning_rate") and rate >= 1:
-        meant = re.sub(r"e\+?0*", "e-", f"{rate:.3g}" if rate >= 1e6 else f"{rate:.0e}")
         raise chosen.refusal(
             "learning_rate",
             f"learning_rate is {chosen.settings['learning_rate'].value}; no model survives a step of that",
-            f"write {meant}, with a minus sign"
+            f"write {meant_rate(rate)}, with a minus sign"
             if rate >= 10
             else f"{spell(usual_rate(chosen))} is usual here",
         )

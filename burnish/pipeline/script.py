@@ -8,10 +8,11 @@ from burnish.data.sources.mixture import Entry
 from burnish.engine.compat import apply_compat, refused
 from burnish.errors import UserError
 from burnish.options import described
+from burnish.pipeline.unknown import KnownOptions
 
 
 @dataclass
-class ScriptArguments:
+class ScriptArguments(KnownOptions):
     """The dataset of a script or a stage."""
 
     dataset_name: list[str] | str | None = described(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from burnish.errors import UserError, nearest
 from burnish.pipeline.chosen import spell
@@ -15,13 +16,17 @@ from burnish.pipeline.methods import METHODS
 
 @dataclass(frozen=True)
 class UnknownKey:
-    """`names` are the options there are; `value` is what was given, as text or plain values."""
+    """`names` are the options there are; `value` is what was given, as text or plain values.
+
+    `calls`: it is an argument of a call in Python, which is where the fix is written.
+    """
 
     name: str
     where: str
     names: Sequence[str]
     help_command: str
     value: Any = None
+    calls: bool = False
 
     def error(self) -> UserError:
         found = lookup(self.name)
@@ -74,6 +79,8 @@ class UnknownKey:
         return "write " + self._lines(shown)
 
     def _lines(self, settings: dict[str, Any]) -> str:
+        if self.calls:
+            return ", ".join(f"{name}={value!r}" for name, value in settings.items())
         flag = self.where.startswith("--") and not self.where.startswith("--set")
         written = [
             f"--{name} {spell(value)}" if flag else f"{name}: {yaml_text(value)}"
@@ -88,6 +95,27 @@ class UnknownKey:
 
     def _said(self, what: str, fix: str) -> UserError:
         return UserError(what, where=self.where, fix=fix)
+
+
+class KnownOptions:
+    """A config class whose constructor answers names that are no options as the command line does."""
+
+    def __new__(cls, *args: Any, **given: Any) -> Self:
+        names = list(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+        strange = [name for name in given if name not in names]
+        for name in strange and not_taken(cls.__init__, strange):
+            method = cls.__name__.removesuffix("Config").lower()
+            help_command = f"burnish {method} --help-all" if method in METHODS else f"help({cls.__name__})"
+            raise UnknownKey(name, cls.__name__, names, help_command, given[name], calls=True).error()
+        return super().__new__(cls)
+
+
+def not_taken(function: Any, names: Sequence[str]) -> list[str]:
+    """Those of `names` that are no arguments of a function."""
+    taken = inspect.signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return []
+    return [name for name in names if name not in taken]
 
 
 def methods_with(name: str) -> list[str]:

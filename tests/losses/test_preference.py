@@ -296,7 +296,7 @@ def test_preference_metrics():
 
 REFUSED = [
     ({"loss_type": ["ipo"], "label_smoothing": 0.1}, "label_smoothing: the loss ipo has no label smoothing"),
-    ({"label_smoothing": 0.5}, "label_smoothing: found 0.5"),
+    ({"label_smoothing": 0.5}, "label_smoothing: must be at least 0 and below 0.5, found 0.5"),
     ({"loss_type": "exo_pair"}, "label_smoothing: the loss exo_pair is infinite without"),
     ({"loss_type": ["sigmoid", "ipo"], "f_divergence_type": "forward_kl"}, "f_divergence_type: the loss ipo"),
     ({"loss_type": "bco_pair", "length_penalty": 0.1}, "length_penalty: the loss bco_pair"),
@@ -304,17 +304,20 @@ REFUSED = [
     ({"loss_type": "cal_dpo", "margin_offset": 1.0}, "margin_offset: the loss cal_dpo"),
     (
         {"f_divergence_type": "alpha_divergence", "f_alpha_divergence_coef": 2.0},
-        "f_alpha_divergence_coef: found 2.0",
+        "f_alpha_divergence_coef: must be at most 1, found 2",
     ),
     ({"f_alpha_divergence_coef": 0.2}, "f_alpha_divergence_coef: no loss that was asked for reads this"),
     ({"discopop_tau": 0.1}, "discopop_tau: no loss that was asked for reads this"),
     ({"positive_penalty": 5.0}, "positive_penalty: no loss"),
     ({"loss_type": "aot", "use_weighting": True}, "use_weighting: aot compares"),
-    ({"beta": 0.0}, "beta: must be positive"),
-    ({"ld_alpha": 1.5}, "ld_alpha: found 1.5"),
+    ({"beta": 0.0}, "beta: must be above 0, found 0"),
+    ({"ld_alpha": 1.5}, "ld_alpha: must be at least 0 and at most 1, found 1.5"),
     ({"loss_weights": [1.0, 2.0]}, "loss_weights: 2 weights for 1 losses"),
     ({"sync_ref_model": True, "precompute_ref_log_probs": True}, "precompute_ref_log_probs: scores taken"),
-    ({"sync_ref_model": True, "ref_model_mixup_alpha": 0.0}, "ref_model_mixup_alpha: found 0.0"),
+    (
+        {"sync_ref_model": True, "ref_model_mixup_alpha": 0.0},
+        "ref_model_mixup_alpha: must be above 0 and at most 1, found 0",
+    ),
     ({"sync_ref_model": True, "ref_model_sync_steps": 0}, "ref_model_sync_steps: must be at least 1"),
     ({"ref_model_sync_steps": 10}, "ref_model_sync_steps: the reference does not move"),
 ]
