@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from burnish.engine.config import EngineConfig
 from burnish.errors import UserError, nearest
@@ -204,6 +210,12 @@ def fast_at_half(args: EngineConfig, fast: bool | None = None) -> bool:
 
 
 # Tokenizer
+
+
+def callbacks_of(args: EngineConfig) -> list[TrainerCallback]:
+    """Callbacks that a config asks for."""
+    patience = args.early_stopping_patience
+    return [] if patience is None else [EarlyStoppingCallback(patience)]
 
 
 def build_tokenizer(given: Any, name: str, args: EngineConfig) -> PreTrainedTokenizerBase:

@@ -87,6 +87,12 @@ class EngineConfig(KnownOptions, TrlOptions, InheritedOptions, TrainingArguments
         False, "Log entropy and top-1 accuracy of tokens in training too (always in evaluation); costs time."
     )
 
+    early_stopping_patience: int | None = described(
+        None,
+        "Stop after so many evaluations in a row without a better metric_for_best_model (unset there: the "
+        "loss). Unset: never.",
+    )
+
     sample_prompts: list | str | None = described(
         None,
         "A file of prompts (lines of text, or rows), or a list of texts, that the model answers meanwhile.",
@@ -128,6 +134,8 @@ class EngineConfig(KnownOptions, TrlOptions, InheritedOptions, TrainingArguments
         # The engine casts by itself (models/precision.py), and transformers refuses bf16 on a machine
         # without GPU; only FSDP and DeepSpeed have to hear of it.
         self.bf16 = asked_for_bf16 is not False and bool(self.fsdp or self.deepspeed)
+        if self.early_stopping_patience is not None:
+            self.metric_for_best_model = vars(self)["metric_for_best_model"] or "loss"
         # Their defaults are those of transformers; what they ask for is not wanted here.
         self.remove_unused_columns = self.dataloader_pin_memory = self.logging_nan_inf_filter = False
         try:
@@ -139,6 +147,12 @@ class EngineConfig(KnownOptions, TrlOptions, InheritedOptions, TrainingArguments
         if not (self.fsdp or self.deepspeed):
             self.mixed_precision = "no"  # the engine's copies are in place of autocast
         check_optimizer(self.optim.value)
+        if self.early_stopping_patience is not None and self.eval_strategy == "no":
+            raise UserError(
+                "nothing is evaluated, so nothing stops training",
+                where="early_stopping_patience",
+                fix="set eval_strategy to epoch or steps, and give rows to evaluate on",
+            )
         self._check_devices()
 
     def to_dict(self) -> dict[str, Any]:

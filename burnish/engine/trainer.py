@@ -89,7 +89,7 @@ class Engine(Saving):
             eval_dataset=self._prepared(eval_dataset, tokenizer, args, "eval"),
             processing_class=tokenizer,
             compute_metrics=compute_metrics,
-            callbacks=callbacks,
+            callbacks=[*(callbacks or []), *assembly.callbacks_of(args)],
             optimizers=optimizers,
             optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
         )

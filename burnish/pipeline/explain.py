@@ -7,7 +7,7 @@ without importing torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from burnish.engine.compat import OWN_DEFAULTS
@@ -35,7 +35,8 @@ LOSS_TABLES = {
 """The functions behind the choices of an option."""
 
 BURNISH_ONLY = frozenset(
-    "attribute_weights attributes bad_row_budget columns divergence_temperature dynamic_beta "
+    "as_chats attribute_weights attributes bad_row_budget columns divergence_temperature dynamic_beta "
+    "early_stopping_patience "
     "eval_dataset_name focal_gamma last_turn_only_loss length_penalty margin_offset on_bad_row "
     "ordinal_levels positive_penalty row_function sample_max_new_tokens sample_prompts sample_steps tier "
     "token_metrics tokens_per_forward".split()
@@ -53,6 +54,7 @@ ASIDE = {
     "eval_strategy": "rows to evaluate on: eval_dataset_name, test_split_size, or dataset_test_split",
     "test_split_size": "rows with the same prompt stay on one side",
     "eval_steps": "where it is unset, logging_steps",
+    "early_stopping_patience": "load_best_model_at_end then saves the best model in place of the last",
     "packing": "packs are filled up to max_length, and the batch size counts packs",
     "dtype": "what is computed with is bf16's business",
     "bf16": "what is stored is dtype's business",
@@ -83,6 +85,32 @@ EXAMPLES = {
     "chat_template_path": "template.jinja",
     "deepspeed": "zero2.json",
 }
+
+
+TOPICS = {
+    "batch_size": (
+        "per_device_train_batch_size",
+        "A step has per_device_train_batch_size x gradient_accumulation_steps x devices examples: rows of "
+        "SFT, pairs of DPO and reward models. How many fit at once is not its business: a step is cut into "
+        "forwards of at most tokens_per_forward tokens, with the same result.",
+    ),
+    "qlora": (
+        "load_in_4bit",
+        "QLoRA is load_in_4bit: true with use_peft: true (extra `quantization`). bnb_4bit_quant_type is nf4; "
+        "use_bnb_nested_quant quantizes the scales too.",
+    ),
+    "early_stopping": (
+        "early_stopping_patience",
+        "Training stops where early_stopping_patience evaluations in a row are no better than the best one "
+        "by metric_for_best_model; in Python also transformers' EarlyStoppingCallback.",
+    ),
+    "lora": (
+        "use_peft",
+        "LoRA is use_peft: true. lora_r, lora_alpha, lora_dropout and lora_target_modules say what the "
+        "adapter is like; it takes about ten times the learning rate of full fine-tuning.",
+    ),
+}
+"""What people ask for by the name of the matter: the option to begin with, and a sentence."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +153,9 @@ def explain(key: str, method: str = "") -> Explanation:
     if method and method not in METHODS:
         raise UserError(f"there is no method '{method}'.{nearest(method, METHODS)}", where=key)
     having = methods_with(name)
+    if not having and name in TOPICS:
+        option, sentence = TOPICS[name]
+        return replace(explain(option, method), called=sentence)
     if not having:
         return of_another_tool(name, method)
     if method and method not in having:
@@ -148,7 +179,7 @@ def of_another_tool(name: str, method: str) -> Explanation:
         return Explanation(called=f"{whose} {word} here: {entry.note}")
     called = f"{whose} is called {entry.ours} here" + (f": {entry.note}" if entry.note else "")
     known = explain(entry.ours, method if method in methods_with(entry.ours) else "")
-    return Explanation(**{**known.__dict__, "called": called})
+    return replace(known, called=called)
 
 
 def explanation(name: str, methods: list[str]) -> Explanation:

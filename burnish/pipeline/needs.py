@@ -45,7 +45,7 @@ NEEDS: tuple[Need, ...] = (
     *needs(ADAPTER, "use_peft", True, purpose="adapters"),
     *needs("bnb_4bit_quant_type use_bnb_nested_quant bnb_4bit_quant_storage", "load_in_4bit", True),
     *needs("eval_steps", "eval_strategy", "steps", purpose="evaluation"),
-    *needs("eval_delay", "eval_strategy", "steps", "epoch"),
+    *needs("eval_delay early_stopping_patience", "eval_strategy", "steps", "epoch"),
     *needs("save_steps", "save_strategy", "steps"),
     *needs("save_total_limit", "save_strategy", "steps", "epoch", "best"),
     *needs("logging_steps", "logging_strategy", "steps"),

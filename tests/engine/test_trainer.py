@@ -337,3 +337,15 @@ def test_a_hub_that_is_not_reached_is_said_before_training(tmp_path, tiny_model_
         UserError, match=r"push_to_hub: the hub cannot be written to(.|\n)*burnish push FOLDER"
     ):
         DPOTrainer(str(tiny_model_dir), args=args, train_dataset=Dataset.from_list(rows))
+
+
+def test_early_stopping_is_an_option(tokenizer, tmp_path):
+    """At a rate of 0 nothing gets better: the second evaluation ends the run."""
+    options = {"eval_strategy": "steps", "eval_steps": 1, "learning_rate": 0.0, "max_steps": 9}
+    args = SFTConfig(output_dir=str(tmp_path), early_stopping_patience=1, **{**QUIET, **options})
+    rows = documents(4)
+    trainer = SFTTrainer(llama(), args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
+    trainer.train()
+    assert trainer.state.global_step == 2
+    with pytest.raises(UserError, match="early_stopping_patience: nothing is evaluated"):
+        SFTConfig(output_dir=str(tmp_path), early_stopping_patience=1)

@@ -12,7 +12,7 @@ from burnish.engine.ranges import UNITS
 from burnish.errors import UserError
 from burnish.pipeline.catalog import Said
 from burnish.pipeline.docstrings import table_said
-from burnish.pipeline.explain import ASIDE, BURNISH_ONLY, EXAMPLES, LOSS_TABLES, explain
+from burnish.pipeline.explain import ASIDE, BURNISH_ONLY, EXAMPLES, LOSS_TABLES, TOPICS, explain
 from burnish.pipeline.fields import class_fields
 from burnish.pipeline.methods import METHODS
 from burnish.pipeline.settings import Setting, read_value
@@ -43,6 +43,14 @@ def test_choices_have_their_formulas_as_the_functions_say_them(place):
     assert set(functions) <= set(choices) and all(choices[key] for key in functions)
 
 
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_topic_is_answered_by_its_option(topic):
+    option, sentence = TOPICS[topic]
+    found = explain(topic)
+    assert (found.name, found.called) == (option, sentence)
+    assert topic not in OPTIONS and option in sentence
+
+
 def test_tables_are_of_options_that_exist():
     assert {*UNITS, *ASIDE, *EXAMPLES} <= OPTIONS
 
@@ -69,7 +77,7 @@ def fields_of(owner):
 @pytest.mark.parametrize(
     ("key", "parts"),
     [
-        ("learning_rate", ["2e-5 (sft, gkd)", "above 0 and below 1", "methods    all", "--learning_rate"]),
+        ("learning_rate", ["2e-5 (sft, gkd)", "at least 0 and below 1", "methods    all", "--learning_rate"]),
         ("dpo.loss_type", ["ipo", "(margin per token - 1 / (2 beta))²", "arXiv:2310.12036"]),
         ("loss_type", ["burnish explain kto.loss_type"]),
         ("use-peft", ["lora_r", "true or false"]),

@@ -256,9 +256,7 @@ AXOLOTL: Table = {
     "dataset_exact_deduplication": missing(
         "`burnish inspect DATA --fix CLEAN` writes a copy without duplicates"
     ),
-    "early_stopping_patience": missing(
-        "training runs to its end; load_best_model_at_end keeps the best checkpoint"
-    ),
+    "early_stopping_patience": renamed("early_stopping_patience"),
     "loss_watchdog_threshold": missing("a loss that explodes is reported, and does not stop training"),
     "num_labels": missing("a reward model has a label for each of `attributes`"),
     "s2_attention": missing("every token sees its whole text"),

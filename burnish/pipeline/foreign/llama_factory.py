@@ -264,9 +264,7 @@ LLAMA_FACTORY: Table = {
     "resize_vocab": missing("no tokens are added to a tokenizer here; save a model that has them"),
     "new_special_tokens": missing("no tokens are added to a tokenizer here; save a model that has them"),
     "create_new_adapter": missing("merge the old adapter first: burnish merge"),
-    "early_stopping_steps": missing(
-        "training runs to its end; load_best_model_at_end keeps the best checkpoint"
-    ),
+    "early_stopping_steps": renamed("early_stopping_patience"),
     "buffer_size": missing("a stream is read in its order"),
     "compute_accuracy": unneeded("token accuracy is always measured in evaluation"),
     "hf_hub_token": missing("log in with `hf auth login`"),
