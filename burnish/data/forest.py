@@ -51,6 +51,7 @@ class Forest:
     segments: tuple[Segment, ...]  # host integers, for attention
     columns: dict[str, Any] = field(default_factory=dict)  # Tensor[E], or Tensor[E, k], or a list of E
     media: dict[str, Tensor] = field(default_factory=dict)  # handed to the backbone as keyword arguments
+    routed: Any = None  # where routers are listened to: a `Routed` that adds up what they say
 
     @staticmethod
     def pack(examples: Sequence[TokenizedExample]) -> Forest:
@@ -128,6 +129,17 @@ class Forest:
     def plans(self) -> dict[Any, Any]:
         """What attention backends work out once per forest and use in every layer and pass."""
         return {}
+
+    @cached_property
+    def multiplicity(self) -> Tensor:  # float[T]
+        """How many branches a token belongs to: more than one in a shared prompt."""
+        counts = [0.0] * len(self.segments)
+        for index in range(len(self.segments) - 1, -1, -1):  # those below come after
+            counts[index] = counts[index] or 1.0
+            if (above := self.segments[index].parent) >= 0:
+                counts[above] += counts[index]
+        lengths = torch.tensor([segment.length for segment in self.segments])
+        return torch.tensor(counts).repeat_interleave(lengths).to(self.tokens.device)
 
     @cached_property
     def ancestors(self) -> Tensor:  # bool[T, T]

@@ -94,8 +94,9 @@ class LanguageModelTrlOptions:
     """Options that the configs of language models share."""
 
     padding_free: bool = no_effect(False, "every batch is packed without padding")
-    router_aux_loss_coef: float | None = refused(
-        None, "the load-balancing loss of mixture-of-experts models is not computed yet", allowed=(0.0,)
+    router_aux_loss_coef: float | None = described(
+        None,
+        "Weight of the balancing loss of mixtures of experts; 0: none. Unset: the model's own.",
     )
 
 

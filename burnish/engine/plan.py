@@ -110,6 +110,8 @@ def make_plan(engine: Engine) -> Plan:
     plan.say(
         "fused", f"{len(fused)} modules", "norms with a leaner backward; checked against the model's own"
     )
+    if line := engine.balance.line():
+        plan.say("experts", *line)
     plan.say("micro-batch", f"{budget:,} tokens", why_budget)
     plan.say("checkpointing", "on" if checkpoint else "off", why_checkpoint)
     if reference := getattr(engine, "reference", None):

@@ -33,7 +33,9 @@ from burnish.data.preparation.report import PreparationReport
 from burnish.data.preparation.stream import PreparedStream
 from burnish.engine import arguments, assembly, rows
 from burnish.engine.adalora import RankSchedule, adalora_of, add_orthogonality
+from burnish.engine.balance import Balance
 from burnish.engine.display import follow
+from burnish.engine.evaluation import evaluated
 from burnish.engine.meter import Meter
 from burnish.engine.method import Method
 from burnish.engine.neftune import embedding_noise
@@ -96,6 +98,7 @@ class Engine(Saving):
         self.model_accepts_loss_kwargs = True  # or the base divides the loss once more
         self.neftune_noise_alpha = None  # the base's noise follows the length of a forest (`neftune.py`)
         self.compute_dtype = assembly.compute_dtype(self.model, args)
+        self.balance = Balance.of(self)
         self.plan: Plan | None = None
         self._meter, self._eval_meter = Meter(), Meter()
         self.running: dict[str, float] = {}  # what a method carries from step to step; kept in checkpoints
@@ -195,7 +198,9 @@ class Engine(Saving):
         sums = torch.tensor([*map(float, counts), step.logical_tokens], device=device)
         sums_of_all = self.accelerator.reduce(sums, "sum")
         self.state.num_input_tokens_seen += int(sums_of_all[-1])
-        return [Step(is_whole=False) for _ in batches[1:]] + [step], sums_of_all[:-1]
+        # The balancing loss is a mean over these tokens.
+        counted = sums_of_all if self.balance.coefficient else sums_of_all[:-1]
+        return [Step(is_whole=False) for _ in batches[1:]] + [step], counted
 
     def cut(self, examples: list[TokenizedExample], in_order: bool = False) -> list[list[TokenizedExample]]:
         """Micro-batches under the token budget; equally many on every rank, some of them empty."""
@@ -220,6 +225,7 @@ class Engine(Saving):
         self.skipped.begin_step()
         with self.compute_loss_context_manager():
             micro_batches = self.cut(surveyed(self, model, inputs.examples))
+            self.balance.begin_step(self, model, micro_batches)
         for index, examples in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)
@@ -262,9 +268,11 @@ class Engine(Saving):
         num_items_in_batch: Tensor | None = None,
     ) -> Any:
         """The loss of a forest as its share of the step's loss, and the `LossOutput` it comes from."""
+        self.balance.listen(inputs)
         output = self.objective(model, inputs)
-        totals = torch.stack([term.total for term in output.terms])
-        own_counts = torch.stack([term.count for term in output.terms])
+        terms = self.balance.terms(inputs, output)
+        totals = torch.stack([term.total for term in terms])
+        own_counts = torch.stack([term.count.to(totals) for term in terms])
         counts = own_counts if num_items_in_batch is None else num_items_in_batch
         # Gradients (and logged losses) are averaged over ranks, and this is a sum over them.
         loss = (totals / counts).sum() * self.accelerator.num_processes
@@ -300,21 +308,9 @@ class Engine(Saving):
         self, model: nn.Module, inputs: list, prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[None, Tensor | None, Tensor | None]:
         """Adds to the evaluation's sums and counts; its loss is exact over unequal batches."""
-        parts: list[tuple[Tensor, Tensor]] = []
-        examples = [example for pack in inputs for example in pack]
-        own = without_repeats(examples, self.accelerator)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            for batch in self.cut(own, in_order=True):
-                forest = Forest.pack(batch or examples[:1]).to(self.args.device)
-                output = self.objective(model, forest)
-                if batch:
-                    self._eval_meter.add({"loss": output.loss, **output.metrics})
-                if not prediction_loss_only:
-                    parts.append(self.predictions(model, forest))
-        if not parts:
+        if not (parts := evaluated(self, model, inputs, not prediction_loss_only)):
             return None, None, None
-        # The base gathers as many rows of every rank, and then drops what repeats.
-        predictions, labels = (assembly.stack_rows(each, len(examples)) for each in zip(*parts, strict=True))
+        predictions, labels = parts
         return None, predictions, labels
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

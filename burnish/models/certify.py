@@ -349,8 +349,6 @@ def _notes(inner: Any, max_length: int | None) -> tuple[str, ...]:
     """What the config asks for and a forest does not do as the model's own training forward would."""
     config = inner.config.get_text_config()
     notes: list[str] = []
-    if getattr(config, "output_router_logits", False):
-        notes.append("output_router_logits has no effect: the routers' balancing loss is not added")
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in ("longrope", "dynamic"):
         limit = rope.get("original_max_position_embeddings") or config.max_position_embeddings

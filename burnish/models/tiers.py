@@ -78,8 +78,10 @@ def _registered(backbone: Any, forest: Forest) -> tuple[Tensor, Forest]:
             position_ids=forest.position[None],
             forest=forest,
             **no_cache(backbone),
+            **_listening(forest),
             **forest.media,
         )
+    _listen(forest, output, forest)
     return output[0][0], forest
 
 
@@ -89,32 +91,56 @@ def _mask(backbone: Any, forest: Forest) -> tuple[Tensor, Forest]:
         position_ids=forest.position[None],
         attention_mask=tree_mask(backbone, forest),
         **no_cache(backbone),
+        **_listening(forest),
         **forest.media,
     )
+    _listen(forest, output, forest)
     return output[0][0], forest
 
 
 def _packed(backbone: Any, forest: Forest) -> tuple[Tensor, Forest]:
     if forest.branches > 1 and forest.unshared_size > row_limit(backbone):
         return _padded(backbone, forest)  # the same, and every row as long as the model's own
-    forest = forest.unshared()
+    given, forest = forest, forest.unshared()
     # Transformers tells documents apart by position ids only when there is neither a mask nor a cache.
     output = backbone(
         input_ids=forest.tokens[None],
         position_ids=forest.position[None],
         **no_cache(backbone),
+        **_listening(given),
         **forest.media,
     )
+    _listen(given, output, forest)
     return output[0][0], forest
 
 
 def _padded(backbone: Any, forest: Forest) -> tuple[Tensor, Forest]:
-    forest = forest.unshared()
+    given, forest = forest, forest.unshared()
     lengths = torch.tensor([segment.length for segment in forest.segments])
     real = (torch.arange(int(lengths.max())) < lengths[:, None]).to(forest.tokens.device)  # bool[B, L]
     tokens = forest.tokens.new_zeros(real.shape).masked_scatter(real, forest.tokens)
-    output = backbone(input_ids=tokens, attention_mask=real.long(), **no_cache(backbone), **forest.media)
+    output = backbone(
+        input_ids=tokens,
+        attention_mask=real.long(),
+        **no_cache(backbone),
+        **_listening(given),
+        **forest.media,
+    )
+    _listen(given, output, forest, real.flatten())
     return output[0][real], forest
+
+
+def _listening(forest: Forest) -> dict[str, bool]:
+    return {"output_router_logits": True} if forest.routed is not None and forest.routed.listens else {}
+
+
+def _listen(forest: Forest, output: Any, ran: Forest, real: Tensor | None = None) -> None:
+    """Hand router logits to the forest that was given, where it asks for them; `real`: not padding."""
+    if _listening(forest):
+        logits = tuple(layer.flatten(0, -2) for layer in output.router_logits)
+        forest.routed.add(
+            logits if real is None else tuple(layer[real] for layer in logits), ran.multiplicity
+        )
 
 
 _RUN: dict[Tier, Callable[[Any, Forest], tuple[Tensor, Forest]]] = {

@@ -66,7 +66,7 @@ def test_an_option_without_effect_is_noted_and_set_back(method, name, tmp_path):
 
 
 def test_a_refused_option_may_have_a_value_that_asks_for_nothing(tmp_path):
-    config = burnish.DPOConfig(output_dir=str(tmp_path), router_aux_loss_coef=0.0, ld_alpha=1.0)
+    config = burnish.SFTConfig(output_dir=str(tmp_path), dataset_kwargs={"skip_prepare_dataset": False})
     assert config.compat_notes == []
 
 
