@@ -92,7 +92,7 @@ def test_a_folder_is_compared_with_what_it_holds_out(tmp_path):
     ("words", "message"),
     [
         (["none.jsonl"], "no such file"),
-        (["pairs.jsonl"], "no known format"),
+        (["pairs.jsonl", "--method", "prm"], "no known format"),
         (["pairs.jsonl", "--method", "dpoo"], "there is no method 'dpoo'. Did you mean 'dpo'?"),
         (["pairs.jsonl", "--show", "1"], "add --model"),
         (["pairs.jsonl", "--fail_on", "faults"], "--fail_on: expected name>limit"),

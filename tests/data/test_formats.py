@@ -30,7 +30,7 @@ from burnish.data.reading.formats import (
 )
 from burnish.data.reading.readers import COMMON_COLUMNS
 from burnish.data.reading.side_columns import SIDE_COLUMNS
-from burnish.data.reading.variants import WITH_PROBABILITY
+from burnish.data.reading.variants import WITH_PROBABILITY, steps_ending_in
 from burnish.data.sources.rows import RowReader
 from burnish.errors import UserError
 from tests.data.chats import assistant, system, user
@@ -152,6 +152,11 @@ ROWS = {
         {"prompt": [ASK], "chosen": "yes", "rejected": [NO], "reference": "yes"},
         Example([ASK], ([YES], [NO], [YES])),
     ),
+    "triple, prompt inside": (
+        TRIPLE,
+        {"chosen": [ASK, YES], "rejected": [ASK, NO], "reference": [ASK, assistant("Yes.")]},
+        Example([ASK], ([YES], [NO], [assistant("Yes.")])),
+    ),
     # unpaired
     "unpaired": (
         UNPAIRED,
@@ -234,7 +239,8 @@ def test_a_row_says_which_family_it_is_of(case):
 def test_every_format_has_a_row_here():
     seen = {family.find(row).name for family, row, _ in ROWS.values()}
     known = {known.name for family in FAMILIES for known in family.formats}
-    assert known - seen == {"token ids"}  # they are no text: below
+    # they are no text: below
+    assert known - seen == {"token ids", "pairs of token ids", "steps as token ids"}
 
 
 PLAIN = {
@@ -285,6 +291,41 @@ def test_transcripts_share_the_turns_before_they_part():
 def test_token_ids_as_they_are(columns, trained):
     row = {"input_ids": [5, 6, 7], **columns}
     assert LANGUAGE(row) == TokenizedExample([], [[5, 6, 7]], [trained])
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt", "completions"),
+    [
+        ({"prompt_ids": [1, 2], "chosen_ids": [3], "rejected_ids": [4, 5]}, [1, 2], [[3], [4, 5]]),
+        ({"chosen_ids": [1, 2, 3], "rejected_ids": [1, 2, 4, 5]}, [1, 2], [[3], [4, 5]]),
+        ({"chosen_ids": [1, 2], "rejected_ids": [1, 2, 3]}, [1], [[2], [2, 3]]),  # none is empty
+    ],
+)
+def test_pairs_of_token_ids(row, prompt, completions):
+    trained = [[True] * len(ids) for ids in completions]
+    assert PREFERENCE(row | {"margin": 2}) == TokenizedExample(prompt, completions, trained, {"margin": 2.0})
+    assert family_of(row) is PREFERENCE
+    with pytest.raises(UserError, match="column 'chosen_ids': token ids are 0 or more, found -100"):
+        PREFERENCE(row | {"chosen_ids": [-100, 1]})
+
+
+def test_steps_as_token_ids():
+    row = {"input_ids": [5, 6, 7, 8], "labels": [-100, 1, -100, 0]}
+    expected = TokenizedExample([], [[5, 6, 7, 8]], [[False, True, False, True]], {"labels": [1.0, 0.0]})
+    assert STEPWISE(row) == expected == steps_ending_in("; ")(row)
+    assert family_of(row) is STEPWISE
+    assert family_of({**row, "labels": [-100, 6, 7, 8]}) is LANGUAGE
+    with pytest.raises(UserError, match="4 token ids, but 2 labels"):
+        STEPWISE({**row, "labels": [1, 0]})
+
+
+def test_a_format_of_which_all_columns_are_null_gives_way():
+    row = {"prompt": None, "completion": None, "messages": [ASK, YES]}
+    assert LANGUAGE(row) == Example("", ([ASK, YES],))
+    with pytest.raises(UserError, match="column 'prompt'"):  # one null is a fault of the row
+        LANGUAGE({**row, "completion": "yes"})
+    with pytest.raises(UserError, match="column 'text': expected a string, found nothing"):
+        LANGUAGE({"text": None})
 
 
 @pytest.mark.parametrize(
@@ -436,7 +477,8 @@ REFUSED = {
         PREFERENCE,
         {"question": "a", "good_answer": "b", "bad_answer": "c"},
         "no known format: found columns question, good_answer, bad_answer; expected question + chosen + "
-        "rejected | prompt + chosen + rejected | chosen + rejected | conversations + chosen + rejected\n"
+        "rejected | prompt + chosen + rejected | chosen + rejected | conversations + chosen + rejected | "
+        "chosen_ids + rejected_ids\n"
         "  fix: say which is which (--columns chosen=good_answer,rejected=bad_answer), "
         "or build the columns with Dataset.map",
     ),
@@ -451,14 +493,16 @@ REFUSED = {
         PREFERENCE,
         {"prompt": "a", "chosen": "b"},
         "no known format: found columns prompt, chosen; expected prompt + chosen + rejected | question + "
-        "chosen + rejected | chosen + rejected | conversations + chosen + rejected\n"
+        "chosen + rejected | chosen + rejected | conversations + chosen + rejected | chosen_ids + "
+        "rejected_ids\n"
         "  fix: say which is which (--columns rejected=YOUR_COLUMN), or build the columns with Dataset.map",
     ),
     "rows for another method": (
         PREFERENCE,
         {"messages": [ASK, YES]},
         "no known format: found columns messages; expected prompt + chosen + rejected | "
-        "conversations + chosen + rejected | question + chosen + rejected | chosen + rejected.\n"
+        "conversations + chosen + rejected | question + chosen + rejected | chosen + rejected | chosen_ids + "
+        "rejected_ids.\n"
         "  These columns are rows for SFT (messages)\n"
         "  fix: train such rows by that method, or give rows as expected",
     ),

@@ -65,8 +65,8 @@ def test_the_rows_shown_of_a_reward_loss_are_those_it_reads(loss_type):
     losses = next(losses for losses in TABLES["reward"] if loss_type in losses.functions)
     args = SimpleNamespace(loss_type=loss_type, scored=["score"], ordinal_levels=None)
     read = method.trainer_class().reads(args)
-    shown = (losses.rows or method.trainer_class().read_row).formats
-    for one, other in zip(read.formats, shown, strict=True):
+    shown = (losses.rows or method.trainer_class().read_row).of_text
+    for one, other in zip(read.of_text, shown, strict=True):
         assert one.name.startswith(other.name)
         for column in set(one.columns) - set(other.columns):
             assert f"`{column}`" in Said.of(losses.functions[loss_type]).use
@@ -75,7 +75,8 @@ def test_the_rows_shown_of_a_reward_loss_are_those_it_reads(loss_type):
 def test_columns_are_those_of_the_formats():
     from burnish.data.reading.formats import PREFERENCE, TRIPLE
 
-    assert columns(TRIPLE) == "`prompt` + `chosen` + `rejected` + `reference`"
+    named = "`chosen` + `rejected` + `reference`"
+    assert columns(TRIPLE) == f"`prompt` + {named}; or {named}"
     assert columns(PREFERENCE).split("; or ")[0] == (
         "`prompt` + `chosen` + `rejected` (and `margin`, if there)"
     )

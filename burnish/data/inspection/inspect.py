@@ -20,7 +20,7 @@ from burnish.data.inspection.inspection import Finding, Inspection, Severity, Sh
 from burnish.data.inspection.overlap import Evaluation
 from burnish.data.inspection.seen import Seen, plain
 from burnish.data.inspection.shown import shown_row
-from burnish.data.preparation.notes import guess_notes
+from burnish.data.preparation.notes import NULLS, TURNS, guess_notes, notes_of, spread
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.preparation.truncate import EQUAL, fit, nothing_said
 from burnish.data.reading.family import Family, Recognition, check_targets
@@ -130,7 +130,9 @@ def inspect(
     inspection.findings = tally.findings(collectors)
     inspection.shown = shown
     inspection.evaluation = evaluation.origins.name if evaluation is not None else ""
-    inspection.notes = [*source.notes, *guess_notes(reader)]
+    rows = [source.dataset[index] for index in spread(len(source))]
+    said = [note for note in notes_of(rows, reader, recognition, tokenizer) if note in (TURNS, NULLS)]
+    inspection.notes = [*source.notes, *guess_notes(reader), *said]  # of the others there are checks
     inspection.used = list(used)
     return inspection
 

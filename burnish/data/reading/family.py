@@ -96,6 +96,11 @@ class Family:
         fitting = [each for each in self.formats if each.fits(row)]
         return next((each for each in fitting if each.has_something(row)), next(iter(fitting), None))
 
+    @property
+    def of_text(self) -> tuple[Format, ...]:
+        """The formats without those of token ids."""
+        return tuple(each for each in self.formats if each.sides)
+
     @cached_property
     def known(self) -> frozenset[str]:
         """Every name of a column that one of the formats reads."""

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from burnish.data.example import Example
-from burnish.data.reading import readers, scores
+from burnish.data.reading import readers, scores, token_ids
 from burnish.data.reading.family import Family, Format, renamed
 from burnish.data.reading.readers import QUESTIONS, Row
 
@@ -40,8 +40,8 @@ LANGUAGE = Family(
         Format(
             "token ids",
             ("input_ids",),
-            readers.token_ids,
-            optional=("labels", *readers.MASK_COLUMNS),
+            token_ids.token_ids,
+            optional=("labels", *token_ids.MASK_COLUMNS),
             sides=False,
         ),
         Format("prompt and completion", ("prompt", "completion"), readers.prompt_completion),
@@ -71,7 +71,15 @@ def _preference(name: str, columns: tuple[str, ...], read: Callable[[Row], Examp
 
 TRIPLE = Family(
     "triple",
-    (Format("triple preference", ("prompt", *readers.CHOICE, "reference"), readers.triple_preference),),
+    (
+        Format("triple preference", ("prompt", *readers.TRIPLE), readers.triple_preference),
+        Format(
+            "triple preference, prompt inside",
+            readers.TRIPLE,
+            readers.implicit_triple,
+            when=readers.has_prompt_inside,
+        ),
+    ),
     purpose="TPO",
 )
 
@@ -88,6 +96,14 @@ PREFERENCE = Family(
                 aliases={"prompt": name},
             )
             for name in QUESTIONS[1:]
+        ),
+        Format(
+            "pairs of token ids",
+            ("chosen_ids", "rejected_ids"),
+            token_ids.pair_of_token_ids,
+            optional=("prompt_ids",),
+            carries=("margin",),
+            sides=False,
         ),
         _preference("transcripts (hh-rlhf)", (), readers.transcript_preference, when=readers.is_transcript),
         _preference(
@@ -129,7 +145,7 @@ JUDGED = Family(
                 carries=(),
                 makes=("label",),
             )
-            for pairs in PREFERENCE.formats
+            for pairs in PREFERENCE.of_text
         ),
     ),
     purpose="KTO and BCO",
@@ -144,6 +160,14 @@ STEPWISE = Family(
             ("prompt", "completions", "labels"),
             readers.stepwise,
             carries=("labels",),
+        ),
+        Format(
+            "steps as token ids",
+            ("input_ids", "labels"),
+            token_ids.step_token_ids,
+            when=token_ids.judges_steps,
+            carries=("labels",),
+            sides=False,
         ),
     ),
     purpose="process reward models",
@@ -189,8 +213,7 @@ def scored_by(attributes: Sequence[str] = ("score",), levels: Sequence[float] = 
                 read=partial(scores.with_scores, each.read, tuple(attributes), tuple(levels)),
                 makes=("scores",),
             )
-            for each in LANGUAGE.formats
-            if each.name != "token ids"
+            for each in LANGUAGE.of_text
         ),
         purpose="reward models of scores",
     )

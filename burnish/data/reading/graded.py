@@ -127,7 +127,7 @@ GRADED = Family(
                 carries=(),
                 makes=(GRADES,),
             )
-            for pairs in PREFERENCE.formats
+            for pairs in PREFERENCE.of_text
         ),
     ),
     purpose="measuring reward models",

@@ -91,7 +91,7 @@ def worth(wanted: Format, row: Row) -> tuple[float, ...]:
     alike = missing - sum(not found for found in columns_meant(wanted, row, False).values())
     known = len(wanted.columns) - missing + alike / 2  # alike is below 0: one that only looks alike is a half
     if known <= 0 or not wanted.columns:
-        return 0.0, 0.0, 0.0, float(wanted.columns != ("input_ids",))
+        return 0.0, 0.0, 0.0, float(wanted.sides)
     asked = next((renames.get(name) or name for name in ("prompt", "question") if name in wanted.columns), "")
     fitting = ("question" in wanted.columns) == isinstance(row.get(asked), str) if asked else 0.5
     return known / len(wanted.columns), known, -len(renames), float(fitting)

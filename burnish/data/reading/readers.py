@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from burnish.data.example import Example, Message, Text, TokenizedExample, as_turns
+from burnish.data.example import Example, Message, Text, as_turns
 from burnish.data.reading import cells
 from burnish.data.reading.cells import Row
 from burnish.data.reading.messages import SYSTEM_ROLES, check_system, messages_in, read_messages
@@ -59,47 +59,13 @@ def plain_text(row: Row) -> Example:
     return Example("", (cells.string(row, "text"),))
 
 
-MASK_COLUMNS = ("completion_mask", "assistant_masks")
-IGNORED_LABEL = -100
-
-
-def token_ids(row: Row) -> TokenizedExample:
-    """`labels` say what is trained (-100: not); else the masks together; else every token is trained."""
-    ids = cells.integers(row, "input_ids")
-    if any(token < 0 for token in ids):
-        raise UserError(
-            f"token ids are 0 or more, found {min(ids)}",
-            where="column 'input_ids'",
-            fix=f"mark what is not trained in labels ({IGNORED_LABEL} there), not in input_ids",
-            reason="token ids below 0",
-        )
-    trained = [True] * len(ids)
-    if row.get("labels") is not None:
-        trained = [
-            label != IGNORED_LABEL for label in cells.integers(row, "labels", "a list of integers or null")
-        ]
-    else:
-        for name in MASK_COLUMNS:
-            if row.get(name) is not None:
-                mask = cells.integers(row, name, "a list of integers or null")
-                trained = [a and bool(b) for a, b in zip(trained, mask, strict=False)] if len(mask) else []
-    if len(trained) != len(ids):
-        raise UserError(
-            f"{len(ids)} token ids, but {len(trained)} labels or mask values",
-            where="column 'input_ids'",
-            fix="give every token one label or mask value",
-            reason="token ids and labels differ in number",
-        )
-    return TokenizedExample([], [ids], [trained])
-
-
 # Preference: a prompt and two completions
 
 
 def explicit_preference(row: Row) -> Example:
     """The prompt is a column; chats of which each completion repeats it (UltraFeedback) are cut there."""
     prompt, *answers = (cells.text(row, name) for name in ("prompt", "chosen", "rejected"))
-    columns = {**template_columns(row), **_margin(row)}
+    columns = {**template_columns(row), **margin_of(row)}
     prompt, *answers = _one_kind(prompt, *answers)
     if any(_repeats(prompt, answer) for answer in answers):
         _check_systems(prompt, answers)
@@ -112,7 +78,7 @@ def dialogue_preference(row: Row) -> Example:
     """ShareGPT pairs: a conversation, and two ways to go on."""
     prompt = read_messages(row["conversations"], "conversations")
     answers = tuple(as_turns(cells.text(row, name), "assistant") for name in ("chosen", "rejected"))
-    return Example(prompt, answers, {**template_columns(row), **_margin(row)})
+    return Example(prompt, answers, {**template_columns(row), **margin_of(row)})
 
 
 def question_preference(row: Row) -> Example:
@@ -120,14 +86,14 @@ def question_preference(row: Row) -> Example:
     question, chosen, rejected = (cells.text(row, name) for name in ("prompt", "chosen", "rejected"))
     answers = tuple(as_turns(answer, "assistant") for answer in (chosen, rejected))
     texts = all(isinstance(text, str) for text in (question, chosen, rejected))
-    columns = {**template_columns(row), **_margin(row)}
+    columns = {**template_columns(row), **margin_of(row)}
     plain = Example(f"{question}\n", (chosen, rejected), columns) if texts else None
     return Example(as_turns(question, "user"), answers, columns, plain=plain)
 
 
 def implicit_preference(row: Row) -> Example:
     chosen, rejected = cells.text(row, "chosen"), cells.text(row, "rejected")
-    columns = {**template_columns(row), **_margin(row)}
+    columns = {**template_columns(row), **margin_of(row)}
     _no_mixture(chosen=chosen, rejected=rejected)
     return _at_first_difference(chosen, rejected, columns)
 
@@ -135,11 +101,11 @@ def implicit_preference(row: Row) -> Example:
 def transcript_preference(row: Row) -> Example:
     """hh-rlhf's transcripts: what both begin with is the prompt, the last turn of each the completion."""
     chosen, rejected = cells.string(row, "chosen"), cells.string(row, "rejected")
-    columns = {**template_columns(row), **_margin(row)}
+    columns = {**template_columns(row), **margin_of(row)}
     dialogues = _transcript(chosen, "chosen"), _transcript(rejected, "rejected")
     chat = _at_first_difference(*dialogues, columns)
     cut = min(text.rfind(ASSISTANT_TURN) for text in (chosen, rejected)) + len(ASSISTANT_TURN)
-    cut = cut if chosen[:cut] == rejected[:cut] else _shared_length(chosen, rejected)
+    cut = cut if chosen[:cut] == rejected[:cut] else shared_length(chosen, rejected)
     plain = Example(chosen[:cut], (chosen[cut:], rejected[cut:]), columns)
     return Example(chat.prompt, chat.completions, columns, plain=plain)
 
@@ -161,6 +127,7 @@ def usual(name: str) -> str:
 
 
 CHOICE = ("chosen", "rejected")
+TRIPLE = (*CHOICE, "reference")
 QUESTIONS = ("prompt", "question", "instruction", "query", "problem")
 PROMPT_NAMES = (*QUESTIONS, "input", "context", "user")
 """Columns that are a prompt, and those that may be one where there is none by a name that says so."""
@@ -185,19 +152,21 @@ def _transcript(text: str, column: str) -> list[Message]:
 
 
 def _at_first_difference(chosen: Any, rejected: Any, columns: dict[str, Any]) -> Example:
-    cut = _shared_length(chosen, rejected)
+    cut = shared_length(chosen, rejected)
     return Example(chosen[:cut], (chosen[cut:], rejected[cut:]), columns)
 
 
-def _shared_length(chosen: Text, rejected: Text) -> int:
-    """How much of both is prompt: what they begin with, leaving each a completion.
+def shared_length(*texts: Any) -> int:
+    """How much of texts, chats or token ids is prompt: what all begin with, leaving each a completion.
 
     A space before the first difference goes with the completions, as tokenizers have it.
     """
-    limit = min(len(chosen), len(rejected)) - 1
-    cut = next((i for i in range(max(limit, 0)) if chosen[i] != rejected[i]), max(limit, 0))
-    differ = limit >= 0 and chosen[cut] != rejected[cut]
-    return cut - 1 if differ and cut and chosen[cut - 1] == " " else cut
+    first, *others = texts
+    limit = min(map(len, texts)) - 1
+    apart = (i for i in range(limit) if any(first[i] != other[i] for other in others))
+    cut = next(apart, max(limit, 0))
+    differ = limit >= 0 and any(first[cut] != other[cut] for other in others)
+    return cut - 1 if differ and cut and first[cut - 1] == " " else cut
 
 
 def _repeats(prompt: Text, answer: Text) -> bool:
@@ -234,7 +203,7 @@ def _turns(chat: list[Message]) -> list[Message]:
     return [message for message in chat if message["role"] not in SYSTEM_ROLES]
 
 
-def _margin(row: Row) -> dict[str, float]:
+def margin_of(row: Row) -> dict[str, float]:
     """By how much chosen is better, if the dataset says so."""
     if "margin" not in row:
         return {}
@@ -243,9 +212,18 @@ def _margin(row: Row) -> dict[str, float]:
 
 def triple_preference(row: Row) -> Example:
     """A pair, and a gold completion in the column `reference`."""
-    names = ("prompt", "chosen", "rejected", "reference")
+    names = ("prompt", *TRIPLE)
     prompt, *answers = _one_kind(*(cells.text(row, name) for name in names))
     return Example(prompt, tuple(answers), template_columns(row))
+
+
+def implicit_triple(row: Row) -> Example:
+    """The same without a prompt column: what all three begin with is the prompt."""
+    answers = {name: cells.text(row, name) for name in TRIPLE}
+    _no_mixture(**answers)
+    cut = shared_length(*answers.values())
+    prompt = answers["chosen"][:cut]
+    return Example(prompt, tuple(answer[cut:] for answer in answers.values()), template_columns(row))
 
 
 # Unpaired preference: a completion, and whether it is a good one

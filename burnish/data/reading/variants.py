@@ -12,7 +12,7 @@ from typing import Any
 
 from burnish.data.example import Example
 from burnish.data.reading import readers, scores
-from burnish.data.reading.family import Family
+from burnish.data.reading.family import Family, Format
 from burnish.data.reading.formats import PREFERENCE, STEPWISE
 from burnish.data.reading.readers import Row
 
@@ -21,7 +21,12 @@ def steps_ending_in(step_separator: str, last_step_only: bool = False) -> Family
     """Stepwise supervision, each step followed by the separator; of all labels, or of the last one alone."""
     read = partial(readers.stepwise, step_separator=step_separator, last_step_only=last_step_only)
     name = f"stepwise, ending in {step_separator!r}{', last step only' if last_step_only else ''}"
-    return replace(STEPWISE, name=name, formats=tuple(replace(each, read=read) for each in STEPWISE.formats))
+    return replace(STEPWISE, name=name, formats=tuple(_reading(each, read) for each in STEPWISE.formats))
+
+
+def _reading(known: Format, read: Callable[[Row], Example]) -> Format:
+    """The format with another reader; token ids are as they are."""
+    return replace(known, read=read) if known.sides else known
 
 
 def pairs_with(column: str, read: Callable[[Callable[[Row], Any], Row], Example]) -> Family:
@@ -36,7 +41,7 @@ def pairs_with(column: str, read: Callable[[Callable[[Row], Any], Row], Example]
                 read=partial(read, pairs.read),
                 carries=(column,),
             )
-            for pairs in PREFERENCE.formats
+            for pairs in PREFERENCE.of_text
         ),
         purpose=PREFERENCE.purpose,
     )
