@@ -27,6 +27,8 @@ MOST_KL = {"F32": 1e-5, "F16": 1e-3, "BF16": 1e-2, "Q8_0": 2e-2}
 """The largest mean KL a token (nats) that rounding to these may cause; others are reported only."""
 MOST_ERROR = {"F32": 1e-6, "F16": 1e-3, "BF16": 4e-3, "Q8_0": 1e-2}
 """The largest error of a tensor, relative to its size (root mean squares)."""
+ORDINARY = (1, 6)
+"""Kinds of tokens in a GGUF file that texts are made of: normal ones and bytes."""
 
 
 def verify_gguf(stack: Stack, path: Path, quantization: str) -> Verification:
@@ -39,6 +41,7 @@ def verify_gguf(stack: Stack, path: Path, quantization: str) -> Verification:
     if stack.base_in_words:
         outcome.add("base", None, stack.base_in_words)
     _compare_tokens(outcome, fields, tokenizer)
+    _compare_kinds(outcome, fields, tokenizer)
     _compare_template(outcome, fields, tokenizer)
     _compare_end(outcome, fields, tokenizer)
     whole = merged(stack.load())
@@ -67,10 +70,15 @@ def _fields(outcome: Verification, path: Path) -> Any:
 def _compare_tokens(outcome: Verification, fields: Callable, tokenizer: Any) -> None:
     found = fields("tokenizer.ggml.tokens") or []
     own = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    added = {index: str(token) for index, token in tokenizer.added_tokens_decoder.items()}
     other = [
         index
         for index, token in enumerate(own)
-        if token is not None and (index >= len(found) or _plain(found[index]) != _plain(token))
+        if token is not None
+        and (
+            index >= len(found)
+            or _plain(found[index]) not in (_plain(token), _plain(added.get(index, token)))
+        )
     ]
     what = f"{len(found):,} for the {len(own):,} of the tokenizer"
     if other:
@@ -78,6 +86,27 @@ def _compare_tokens(outcome: Verification, fields: Callable, tokenizer: Any) -> 
         there = repr(found[index]) if index < len(found) else "nothing"
         what += f"; {len(other)} differ, the first is {index}: {there}, not {own[index]!r}"
     outcome.add("tokens", not other, what)
+
+
+def _compare_kinds(outcome: Verification, fields: Callable, tokenizer: Any) -> None:
+    """Whether control tokens are that in the file too, else llama.cpp reads them as the letters of a text.
+
+    Compared are those that the tokenizer has a use for, or its chat template writes.
+    """
+    kinds = fields("tokenizer.ggml.token_type") or []
+    template, used = str(tokenizer.chat_template or ""), set(tokenizer.all_special_ids)
+    special = {
+        index: str(token)
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if token.special and (index in used or str(token) in template)
+    }
+    ordinary = [name for index, name in special.items() if index >= len(kinds) or kinds[index] in ORDINARY]
+    if ordinary:
+        names = ", ".join(ordinary[:3]) + " ..." * (len(ordinary) > 3)
+        what = f"{len(ordinary)} of {len(special)} are ordinary text in the file: {names}"
+        outcome.add("control tokens", False, what)
+    else:
+        outcome.add("control tokens", True, f"{len(special)} are control tokens in the file too")
 
 
 def _plain(token: str) -> str:

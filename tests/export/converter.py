@@ -2,7 +2,7 @@
 
     python converter.py MODEL --outfile FILE --outtype f32|bf16|q8_0
 
-BREAK in the environment plants a fault: tensor, template, tokens, eos.
+BREAK in the environment plants a fault: tensor, template, tokens, control, eos.
 """
 
 from __future__ import annotations
@@ -59,7 +59,18 @@ def main() -> None:
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    for index, token in tokenizer.added_tokens_decoder.items():
+        tokens[index] = str(token)
     writer.add_token_list(tokens[::-1] if fault == "tokens" else tokens)
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    added = set(tokenizer.added_tokens_decoder)
+    control = gguf.TokenType.NORMAL if fault == "control" else gguf.TokenType.CONTROL
+    writer.add_token_types(
+        [
+            control if i in special else gguf.TokenType.USER_DEFINED if i in added else gguf.TokenType.NORMAL
+            for i in range(len(tokens))
+        ]
+    )
     writer.add_eos_token_id(0 if fault == "eos" else tokenizer.eos_token_id)
     template = tokenizer.chat_template
     writer.add_chat_template(template.replace("assistant", "helper") if fault == "template" else template)

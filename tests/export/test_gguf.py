@@ -9,11 +9,14 @@ import os
 from pathlib import Path
 
 import pytest
+from transformers import AddedToken
 
 from burnish.cli import main
 from burnish.errors import UserError
 from burnish.export.gguf import checked, export_gguf, find_converter
-from tests.conftest import save_tiny_model
+from burnish.export.gguf_verify import _compare_tokens
+from burnish.export.verify import Verification
+from tests.conftest import save_tiny_model, tiny_tokenizer
 from tests.export.test_merge import add_adapter
 
 pytest.importorskip("gguf")
@@ -46,7 +49,13 @@ def test_an_adapter_as_gguf(adapter, tmp_path, quantization, least, most):
 
 @pytest.mark.parametrize(
     ("fault", "check"),
-    [("tensor", "weights"), ("template", "chat template"), ("tokens", "tokens"), ("eos", "generation ends")],
+    [
+        ("tensor", "weights"),
+        ("template", "chat template"),
+        ("tokens", "tokens"),
+        ("control", "control tokens"),
+        ("eos", "generation ends"),
+    ],
 )
 def test_a_wrong_file_is_found_out(adapter, tmp_path, monkeypatch, fault, check):
     monkeypatch.setenv("BREAK", fault)
@@ -54,6 +63,21 @@ def test_a_wrong_file_is_found_out(adapter, tmp_path, monkeypatch, fault, check)
     assert not made.verification.passed
     assert found(made)[check] is False
     assert (made.folder / "lora-F32.gguf").is_file()  # left there to look at
+
+
+def test_tokens_that_were_added_and_normalized_are_the_same():
+    """A tokenizer that puts a sign for a space before words has one before its added tokens too."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([AddedToken("<tool>", normalized=True)])
+    index = tokenizer.convert_tokens_to_ids("<tool>")
+    own = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    file = {"tokenizer.ggml.tokens": [*own[:index], "<tool>"]}
+    tokenizer.convert_ids_to_tokens = lambda ids: [*own[:index], "\u2581<tool>"]
+    outcome = Verification("", "", "", "")
+    _compare_tokens(outcome, file.get, tokenizer)
+    file["tokenizer.ggml.tokens"][index] = "<other>"
+    _compare_tokens(outcome, file.get, tokenizer)
+    assert [check.ok for check in outcome.checks] == [True, False]
 
 
 def test_ollama(adapter, tmp_path):
