@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from burnish.engine import assembly, rows
@@ -43,6 +44,35 @@ class Saving(Method):
                 fix="leave out push_to_hub, and upload later: burnish push FOLDER NAME; or mend it",
             ) from error
 
+    def create_model_card(
+        self,
+        model_name: str | None = None,
+        dataset_name: str | list[str] | None = None,
+        tags: str | list[str] | None = None,
+        **said: Any,
+    ) -> None:
+        """Write the model's card, a README.md in `output_dir`, with what is known of the run.
+
+        `model_name`: its title; `dataset_name`: names of data on the hub; `tags` come to those of the model.
+        Of `said`, what transformers takes beside these, `license`, `language`, `finetuned_from` and `dataset`
+        are written too.
+        """
+        if not self.is_world_process_zero():
+            return
+        model = inner_model(self.model)
+        base = said.get("finetuned_from") or getattr(model.config, "_name_or_path", None) or None
+        known = {
+            "method": [kind.__name__.removesuffix("Trainer").lower() for kind in type(self).__mro__],
+            "base": base,
+            "datasets": [*_listed(dataset_name), *_listed(said.get("dataset"))],
+            "tags": [*_listed(getattr(model, "model_tags", None)), *_listed(tags)],
+            "front": {key: said[key] for key in ("license", "language") if said.get(key)},
+            "run": {"steps": self.state.global_step, "seed": self.args.seed},
+        }
+        # By its name: cards are made of the records of runs, which the engine knows nothing of.
+        write = import_module("burnish.export.card").write_card_of
+        write(self.args.output_dir, name=model_name, **known)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
@@ -73,3 +103,7 @@ class Saving(Method):
             if hasattr(self.model, "peft_config"):
                 write_record(folder, quantization_of(inner_model(self.model)))
             share_weights(folder)
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])

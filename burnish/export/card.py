@@ -7,7 +7,8 @@ There are no blanks to fill in: a section without facts is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,18 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from burnish import __version__, units
-from burnish.export.facts import Facts, data_of, facts_of, is_hub_name, loss_papers, method_words
+from burnish.export.facts import (
+    Facts,
+    data_of,
+    facts_of,
+    is_hub_name,
+    license_of,
+    loss_papers,
+    method_words,
+)
+from burnish.models.adapter_chain import WEIGHTS, chain_of
 from burnish.pages.markdown import code, lines_of, linked
+from burnish.pipeline.methods import METHODS
 from burnish.secrets import hidden, is_secret, without_secrets
 
 CARD = "README.md"
@@ -34,13 +45,40 @@ def write_card(folder: str | Path) -> Path:
     return path
 
 
-def card(facts: Facts) -> str:
-    """The whole card, without secrets."""
+def write_card_of(
+    folder: str | Path, *, name: str | None = None, method: Sequence[str], **known: Any
+) -> Path:
+    """Write the card of a model that a trainer saved in `folder`, as a person's script calls for it.
+
+    `method`: names of the trainer and of its bases; `known`: base, datasets, tags, front (more of the front
+    matter), and run, which counts where there is no `run.json`.
+    """
+    facts = facts_of(folder)
+    own = next((each for each in method if each in METHODS), None)
+    if not facts.runs and own is not None:
+        data = [{"name": each} for each in known["datasets"]]
+        run = {"name": own, "method": own, "burnish": __version__, **known["run"]}
+        inputs = {"model": {"name": known["base"]}, "data": {"train": data}}
+        base = facts.base or known["base"]
+        facts = replace(facts, runs=[{**run, "inputs": inputs}], base=base, license=license_of(base))
+    front = front_matter(facts)
+    front["datasets"] = list(dict.fromkeys([*front.get("datasets", []), *known["datasets"]]))
+    front["tags"] = list(dict.fromkeys([*front["tags"], *known["tags"]]))
+    path = facts.folder / CARD
+    path.write_text(
+        card(facts, name=name, front={**{k: v for k, v in front.items() if v}, **known["front"]}),
+        encoding="utf-8",
+    )
+    return path
+
+
+def card(facts: Facts, *, name: str | None = None, front: Mapping[str, Any] | None = None) -> str:
+    """The whole card, without secrets; its title and front matter, if not those of the facts."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     template = environment.from_string((Path(__file__).parent / "card.md").read_text(encoding="utf-8"))
-    front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True)
-    body = template.render(sections(facts))
-    return f"---\n{front}---\n\n{without_home(hidden(body)).strip()}\n"
+    head = yaml.safe_dump(dict(front or front_matter(facts)), sort_keys=False, allow_unicode=True)
+    body = template.render({**sections(facts), **({"name": name} if name else {})})
+    return f"---\n{head}---\n\n{without_home(hidden(body)).strip()}\n"
 
 
 def without_home(text: str) -> str:
@@ -130,8 +168,9 @@ def usage(facts: Facts, name: str) -> str:
         "from transformers import AutoTokenizer",
         library,
         "",
-        f'model = Model.from_pretrained("{name}")',
+        f'model = Model.from_pretrained("{name}"{_labels(facts)})',
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
+        *_padding(facts),
         'chat = [{"role": "user", "content": "..."}]',
     ]
     options = 'return_tensors="pt", return_dict=True'
@@ -142,6 +181,21 @@ def usage(facts: Facts, name: str) -> str:
     lines[-1] = lines[-1].replace("]", ', {"role": "assistant", "content": "..."}]')
     ask = f"inputs = tokenizer.apply_chat_template(chat, {options})"
     return "\n".join([*lines, ask, "print(model(**inputs).logits[0])"])
+
+
+def _labels(facts: Facts) -> str:
+    """How many numbers the head gives, which the base of an adapter does not know."""
+    if facts.pipeline_tag == "text-generation" or not (facts.folder / WEIGHTS).is_file():
+        return ""
+    labels = chain_of(facts.folder).labels
+    return "" if labels is None else f", num_labels={labels}"
+
+
+def _padding(facts: Facts) -> list[str]:
+    """A reward model finds a text's last token by its padding token, which the base does not know either."""
+    if facts.adapter is None or facts.pipeline_tag != "text-classification":
+        return []
+    return ["model.config.pad_token_id = tokenizer.pad_token_id"]
 
 
 def data_table(facts: Facts) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from peft import LoraConfig
 
+from burnish import RewardConfig, RewardTrainer
 from burnish.errors import UserError
 from burnish.export.card import card, front_matter, is_ours, write_card
 from burnish.export.facts import facts_of
@@ -146,3 +149,46 @@ def test_an_adapter_of_a_reward_model_without_a_record(tmp_path):
 def test_no_model_no_card(tmp_path):
     with pytest.raises(UserError, match="no model is in this folder"):
         write_card(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_model_dir, pairs_file, tmp_path_factory):
+    """A trainer in a script of one's own, which leaves no `run.json`, after a step of training."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    args = RewardConfig(output_dir=str(out), max_steps=1, report_to="none", save_strategy="no")
+    adapter = LoraConfig(r=4, target_modules=["q_proj"])
+    trainer = RewardTrainer(str(tiny_model_dir), args, train_dataset=str(pairs_file), peft_config=adapter)
+    trainer.train()
+    trainer.save_model()
+    return trainer
+
+
+def written(trainer):
+    text = (Path(trainer.args.output_dir) / "README.md").read_text()
+    return yaml.safe_load(text.split("---\n")[1]), text
+
+
+def test_a_card_from_a_script(trained):
+    trained.create_model_card()
+    front, text = written(trained)
+    assert front["tags"] == ["burnish", "reward", "lora", "reward-model"]
+    assert front["library_name"] == "peft" and "datasets" not in front
+    assert "# out\n\nA reward model" in text and "AutoPeftModelForSequenceClassification" in text
+    assert "num_labels=1)" in text and "pad_token_id = tokenizer.pad_token_id" in text
+    trained.create_model_card("A judge", "nora/pairs", tags=["mine", "burnish"], license="mit", language="de")
+    front, text = written(trained)
+    assert front["tags"] == ["burnish", "reward", "lora", "reward-model", "mine"]
+    assert (front["datasets"], front["license"], front["language"]) == (["nora/pairs"], "mit", "de")
+    assert "# A judge\n" in text and "nora/pairs" in text
+
+
+def test_a_push_from_a_script_takes_what_the_card_takes(trained, monkeypatch):
+    sent = {}
+    hub = SimpleNamespace(upload_folder=lambda **given: sent.update(given))
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
+    monkeypatch.setattr(trained, "hub_model_id", "nora/judge", raising=False)
+    monkeypatch.setattr(trained, "push_in_progress", None, raising=False)
+    trained.push_to_hub(dataset_name=["nora/pairs", "nora/others"], tags="mine")
+    front, text = written(trained)
+    assert sent["repo_id"] == "nora/judge" and front["datasets"] == ["nora/pairs", "nora/others"]
+    assert "mine" in front["tags"] and "# out\n" in text
