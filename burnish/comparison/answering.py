@@ -31,8 +31,8 @@ from burnish.evaluation.reward_model import TOKENS, TOKENS_OF_ACCELERATORS, WIND
 from burnish.models.asking import Sampling, prompt_tokens
 from burnish.models.certify import certify
 from burnish.models.generate import Answer, generate
-from burnish.models.reference import evaluating
 from burnish.models.score import score
+from burnish.models.states import evaluating
 from burnish.paths import cache_folder
 
 FORMAT = 1

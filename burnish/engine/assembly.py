@@ -27,9 +27,11 @@ from burnish.errors import UserError, nearest
 from burnish.models.certify import certify
 from burnish.models.classification import HEADS
 from burnish.models.finite import require_finite
-from burnish.models.forward import inner_model
+from burnish.models.forward import detach, inner_model
 from burnish.models.load import TASK_TYPES, Task, load_model, load_tokenizer
-from burnish.models.precision import HALF, compute_in, fast_bfloat16
+from burnish.models.precision import HALF, fast_bfloat16
+from burnish.models.readiness import Lifted, Readiness
+from burnish.models.states import frozen
 
 if TYPE_CHECKING:
     from burnish.engine.trainer import Engine
@@ -40,7 +42,8 @@ logger = logging.getLogger("burnish")
 class Built(NamedTuple):
     model: nn.Module
     name: str  # folder or hub id the model came from; empty if unknown
-    adapter_is_fresh: bool  # an adapter was put on here, so switching it off gives the model as it was
+    adapter_is_fresh: bool  # an adapter was put on here
+    lifted: Lifted  # trained weights that a plain forward takes in the dtype of the others only
 
 
 def config_for(config_class: type[EngineConfig], args: Any, model: Any) -> Any:
@@ -104,12 +107,37 @@ def build_model(
                 "the model has an adapter already", where="peft_config", fix="merge it, or leave this out"
             )
         model = with_adapter(model, task, peft_config, args)
-    settle_weights(model, args)
-    return Built(model, name, peft_config is not None)
+    _require_trained(model, has_adapter)
+    lifted = settle_weights(model, args)
+    others = {p.dtype for p in model.parameters() if not p.requires_grad}
+    return Built(model, name, peft_config is not None, [each for each in lifted if each[1] in others])
+
+
+def readiness_of(engine: Engine, lifted: Lifted) -> Readiness:
+    """The state in which the trained model runs forests, in the tier that it was certified for."""
+    tier, dropout = inner_model(engine.model).forest_tier, not engine.args.disable_dropout
+    return Readiness(engine.model, tier, engine.compute_dtype, dropout=dropout, lifted=lifted)
+
+
+def _require_trained(model: nn.Module, has_adapter: bool) -> None:
+    """Raises `UserError` where no weight of `model` is trained."""
+    if any(parameter.requires_grad for parameter in model.parameters()):
+        return
+    if has_adapter:
+        raise UserError(
+            "the adapter is frozen, as PEFT loads it by default, and there is nothing else to train",
+            where="model",
+            fix="pass is_trainable=True to PeftModel.from_pretrained, or give the folder as the model",
+        )
+    raise UserError(
+        "all weights of the model are frozen",
+        where="model",
+        fix="call model.requires_grad_(True), or pass a peft_config",
+    )
 
 
 def second_model(model: Any, engine: Engine, name: str, options: str) -> nn.Module:
-    """A model beside the trained one, by name or loaded, frozen and made ready for forests.
+    """A model beside the trained one, by name or loaded, which the engine makes ready for forests.
 
     `name` is the argument that it came by, `options` the field with the arguments to load it with.
     """
@@ -119,19 +147,22 @@ def second_model(model: Any, engine: Engine, name: str, options: str) -> nn.Modu
     if isinstance(model, str):
         kwargs = init_kwargs(args, options)
         model = load_model(model, engine.task, trained=False, fast=fast_at_half(args), **kwargs)
+        model.requires_grad_(False)
     if not isinstance(model, nn.Module):
         raise UserError(
             f"expected a model or the name of one, found a {type(model).__name__}",
             where=name,
             fix=f"{name} comes before args; name them: {name}=..., args=...",
         )
-    model.to(args.device).eval().requires_grad_(False)
+    model.to(args.device).eval()
     check_weights(model, name)
     stored = {parameter.dtype for parameter in model.parameters()}
     dtype = engine.compute_dtype or (torch.float32 if stored & set(HALF) else None)
     dtype = None if torch.float64 in stored else dtype
-    certificate = certify(model, max_length=args.max_length, computes_in=dtype)
-    compute_in(inner_model(model), None if certificate.fails_in else dtype)
+    with frozen(model):
+        certificate = certify(model, max_length=args.max_length, computes_in=dtype)
+    detach(model)
+    engine.models.add(Readiness(model, certificate.tier, None if certificate.fails_in else dtype))
     return model
 
 
@@ -164,20 +195,21 @@ def with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineCon
     return get_peft_model(model, peft_config)
 
 
-def settle_weights(model: nn.Module, args: EngineConfig) -> None:
-    """Store trained weights in float32, and turn dropout off where that is asked for.
+def settle_weights(model: nn.Module, args: EngineConfig) -> Lifted:
+    """Store trained weights in float32; returns those that were not, with the dtype that they had.
 
     A 16-bit weight cannot take an update below 1/256 of it. Full fine-tuning keeps them in bfloat16 where
     `dtype` says so. Float64 models stay as they are.
     """
     kept = torch.bfloat16 if keeps_bfloat16(model, args) else None
-    for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype in HALF and parameter.dtype != kept:
-            parameter.data = parameter.data.float()
-    if args.disable_dropout:
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+    lifted = [
+        (parameter, parameter.dtype)
+        for parameter in model.parameters()
+        if parameter.requires_grad and parameter.dtype in HALF and parameter.dtype != kept
+    ]
+    for parameter, _ in lifted:
+        parameter.data = parameter.data.float()
+    return lifted
 
 
 def keeps_bfloat16(model: nn.Module, args: EngineConfig) -> bool:

@@ -10,6 +10,7 @@ from burnish.engine.logs import MetricsFile
 from burnish.engine.pace import Pace
 from burnish.engine.samples import Samples, check_samples, sample_prompts
 from burnish.engine.screen import Screen, screen_for
+from burnish.engine.start import FirstSteps
 from burnish.engine.watch import Watch
 from burnish.models.memory import peak_bytes
 
@@ -71,6 +72,7 @@ def follow(engine: Engine) -> tuple[Screen, Watch]:
     engine.add_callback(MetricsFile(engine.args.output_dir, pace))
     engine.add_callback(Display(screen))
     engine.add_callback(watch := Watch(engine, screen))
+    engine.add_callback(FirstSteps(engine))
     check_samples(engine.args)
     if prompts := sample_prompts(engine):
         engine.add_callback(Samples(engine, prompts, screen, pace))

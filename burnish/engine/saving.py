@@ -14,6 +14,7 @@ from burnish.errors import UserError, shorten
 from burnish.models.adapter_chain import quantization_of, write_record
 from burnish.models.forward import inner_model
 from burnish.models.padding import check_standard_forward
+from burnish.models.readiness import ReadyModels
 from burnish.paths import share_weights
 from burnish.progress import own_bars
 
@@ -23,6 +24,7 @@ class Saving(Method):
 
     plan: Plan | None
     running: dict[str, float]
+    models: ReadyModels
 
     def _check_standard_forward(self) -> None:
         """Whether the model means the same to what loads it as it does in training (`padding.py`)."""
@@ -91,11 +93,12 @@ class Saving(Method):
         """Save model and tokenizer. Raises `UserError` once that is done, if they mean another model."""
         super().save_model(output_dir, _internal_call)
         if not _internal_call and self.plan is not None:
-            self._check_standard_forward()
+            with self.models.for_now():
+                self._check_standard_forward()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         assembly.check_saved(self.model, state_dict, output_dir or self.args.output_dir)
-        with own_bars():
+        with own_bars(), self.models.as_configured():
             super()._save(output_dir, state_dict)
         if self.args.should_save:
             folder = output_dir or self.args.output_dir

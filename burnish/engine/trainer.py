@@ -49,7 +49,8 @@ from burnish.engine.termination import Termination
 from burnish.errors import UserError
 from burnish.models.forward import inner_model
 from burnish.models.padding import settle_padding
-from burnish.models.precision import compute_in, forget_copies
+from burnish.models.precision import forget_copies
+from burnish.models.readiness import ReadyModels
 
 
 class Engine(Saving):
@@ -78,7 +79,7 @@ class Engine(Saving):
         arguments.check_given(type(self), args, method, given=locals())
         self.args = args = assembly.config_for(self.config_class, args, model)
         built = assembly.build_model(model, self.task, args, peft_config, quantization_config)
-        self.adapter_is_fresh = built.adapter_is_fresh
+        self.adapter_is_fresh, self.lifted = built.adapter_is_fresh, built.lifted
         tokenizer = assembly.build_tokenizer(processing_class, built.name, args)
         if note := settle_padding(built.model, tokenizer, self.task):
             args.compat_notes.append(note)
@@ -107,6 +108,7 @@ class Engine(Saving):
         if (tuner := adalora_of(self.model)) is not None:
             self.add_callback(RankSchedule(tuner))
         self.screen, self.watch = follow(self)
+        self.models = ReadyModels(self.model, self.get_ready)
         self.setup(**method)
 
     # Data
@@ -135,27 +137,29 @@ class Engine(Saving):
     def evaluate(self, eval_dataset: Any = None, *rest: Any, **kwargs: Any) -> dict[str, float]:
         if eval_dataset is not None and not isinstance(eval_dataset, str):
             eval_dataset = self._prepared(eval_dataset, self.processing_class, self.args, "eval")
-        self.get_ready()
-        eval_dataset = self._completed(eval_dataset) if not isinstance(eval_dataset, str) else eval_dataset
-        return super().evaluate(eval_dataset, *rest, **kwargs)
+        with self.models.at_work():
+            if not isinstance(eval_dataset, str):
+                eval_dataset = self._completed(eval_dataset)
+            return super().evaluate(eval_dataset, *rest, **kwargs)
 
     def predict(self, test_dataset: Any, *rest: Any, **kwargs: Any) -> Any:
         dataset = self._prepared(test_dataset, self.processing_class, self.args, "test")
-        self.get_ready()
-        return super().predict(self._completed(dataset), *rest, **kwargs)
+        with self.models.at_work():
+            return super().predict(self._completed(dataset), *rest, **kwargs)
 
     # A step
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         if self.train_dataset is None:
             raise UserError("there are no rows to train on", where="train_dataset", fix="pass a dataset")
-        plan = self.get_ready()
-        if self.is_world_process_zero():
-            plan.show()
-            rows.write_reports(self.preparation_reports, self.args.output_dir)
-        self.skipped.begin_run()
-        with self.screen:
-            output = super().train(*args, **kwargs)
+        with self.models.at_work():
+            plan = self.get_ready()
+            if self.is_world_process_zero():
+                plan.show()
+                rows.write_reports(self.preparation_reports, self.args.output_dir)
+            self.skipped.begin_run()
+            with self.screen:
+                output = super().train(*args, **kwargs)
         self.termination.check()
         if self.is_world_process_zero() and isinstance(self.train_dataset, PreparedStream):
             print(*self.train_dataset.reports, sep="\n")
@@ -170,14 +174,20 @@ class Engine(Saving):
         super()._run_epoch(**kwargs)
 
     def get_ready(self) -> Plan:
-        """Certify the model, decide what is open, score rows in advance. Once, before the first forest."""
-        if self.plan is None:
+        """Certify the model, decide what is open, score rows in advance: once, before the first forest.
+
+        Models are ready for forests from here to the end of the next `train`, `evaluate` or `predict`.
+        """
+        if fresh := self.plan is None:
             assembly.check_weights(self.model, "model")
             self.plan = make_plan(self)
-            compute_in(inner_model(self.model), self.compute_dtype)
+            self.models.add(assembly.readiness_of(self, self.lifted))
+        self.models.take_on()
+        if fresh:
             for name in ("train_dataset", "eval_dataset"):
                 setattr(self, name, self._completed(getattr(self, name)))
             self._check_standard_forward()
+        assert self.plan is not None
         return self.plan
 
     def get_batch_samples(

@@ -133,9 +133,9 @@ class Watch(TrainerCallback):
         for rule in rules:
             notice = rule(self.history)
             if notice is not None and notice.size >= WORSE * self._said.get(notice.rule, 0.0):
-                self._say(notice)
+                self.say(notice)
 
-    def _say(self, notice: Notice) -> None:
+    def say(self, notice: Notice) -> None:
         self._said[notice.rule] = notice.size
         text, rows = notice.text, []
         if notice.rule == "gradient_spikes":

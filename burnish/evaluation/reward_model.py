@@ -27,11 +27,12 @@ from burnish.errors import UserError
 from burnish.models.adapter_chain import chain_of
 from burnish.models.certify import Certificate, certify
 from burnish.models.checkpoint import read_config
-from burnish.models.forward import inner_model
+from burnish.models.forward import detach, inner_model
 from burnish.models.load import TASK_TYPES, load_model, load_tokenizer, shared
 from burnish.models.precision import fast_bfloat16
-from burnish.models.reference import evaluating
+from burnish.models.readiness import Readiness
 from burnish.models.score import leaf_rewards
+from burnish.models.states import evaluating, frozen
 
 TOKENS = {"cpu": 2048}
 TOKENS_OF_ACCELERATORS = 32768
@@ -66,14 +67,17 @@ class RewardModel:
         bounds memory and changes no reward. `attribute_weights` are what each label of the head counts in
         the reward; None: what the model was trained with. Raises `UserError` where the model cannot be run
         exactly."""
-        self.model, self.tokenizer, self.as_chats = model.eval().requires_grad_(False), tokenizer, as_chats
+        self.model, self.tokenizer, self.as_chats = model.eval(), tokenizer, as_chats
         self.__name__ = name  # trainers name the metrics of a reward function by it
         self.weights = readout(inner_model(model).config, attribute_weights, name)
         config = inner_model(model).config.get_text_config()
         self.max_length: int | None = max_length or getattr(config, "max_position_embeddings", None)
         self.device = next(model.parameters()).device
         self.tokens_per_forward = tokens_per_forward or TOKENS.get(self.device.type, TOKENS_OF_ACCELERATORS)
-        self.certificate: Certificate = certify(model, max_length=self.max_length)
+        with frozen(model):
+            self.certificate: Certificate = certify(model, max_length=self.max_length)
+        detach(model)
+        self._readiness = Readiness(model, self.certificate.tier, None)
 
     @classmethod
     def load(
@@ -239,7 +243,7 @@ class RewardModel:
 
     def _forward(self, examples: Sequence[TokenizedExample]) -> list[list[float]]:
         forest = Forest.pack(examples).to(self.device)
-        with evaluating(self.model):
+        with self._readiness.for_now(), evaluating(self.model):
             labels = leaf_rewards(self.model, forest)
         rewards = iter((labels @ labels.new_tensor(self.weights)).tolist())
         found = [[next(rewards) for _ in example.completions] for example in examples]

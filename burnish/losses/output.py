@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from burnish.errors import UserError
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -112,3 +114,19 @@ class LossOutput:
     def terms(self) -> tuple[Mean, ...]:
         """What the loss adds up, in the order of `Engine.counts`."""
         return self.loss.terms if isinstance(self.loss, Sum) else (self.loss,)
+
+
+def one_each(values: object, of: Tensor, what: str) -> Tensor:
+    """`values` of a loss, one number for each of `of`. Raises `UserError` for a mean over them, say.
+
+    Means are taken over a whole step, which is cut into micro-batches; a mean of one of them would weigh its
+    items by the cut.
+    """
+    if isinstance(values, Tensor) and values.shape == of.shape:
+        return values
+    found = f"a tensor of shape {list(values.shape)}" if isinstance(values, Tensor) else repr(values)
+    raise UserError(
+        f"the loss gives {found} for {of.numel()} {what}s",
+        where="loss",
+        fix=f"return one number per {what}, without .mean() or .sum(): the mean over the step is taken later",
+    )

@@ -24,8 +24,9 @@ from burnish.engine.sides import label_metrics
 from burnish.engine.survey import measured, of_all, with_columns
 from burnish.losses.output import LossOutput, Mean
 from burnish.losses.unpaired import UnpairedScores, bco, unpaired_metrics
-from burnish.models.reference import COLUMN, evaluating
+from burnish.models.reference import COLUMN
 from burnish.models.score import score
+from burnish.models.states import evaluating
 from burnish.options import described
 
 
@@ -67,7 +68,8 @@ class BCOTrainer(ReferenceEngine):
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         scores = score(model, forest, details=self.args.token_metrics or not model.training)
-        policy, reference = forest.per_branch(scores.logprob), self.reference.logprob(self.model, forest)
+        policy = forest.per_branch(scores.logprob)
+        reference = self.beside(policy, forest)
         unpaired = UnpairedScores.of(policy, reference, forest.columns)
         delta = Mean.of(self.args.beta * unpaired.baseline)
         metrics = unpaired_metrics(unpaired, self.args.beta) | label_metrics(forest, scores)

@@ -10,6 +10,7 @@ Use for pairs, after fine-tuning: the method to try first.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -29,7 +30,7 @@ from burnish.losses.divergence import DIVERGENCES
 from burnish.losses.likelihood import nll
 from burnish.losses.margin import DYNAMIC_BETA_MOMENTUM, PairLoss, dynamic_beta_scale, no_lead
 from burnish.losses.mixture import PREFERENCE_LOSSES, check_mixture, pair_loss, weighted_sum
-from burnish.losses.output import LossOutput, Mean, Sum
+from burnish.losses.output import LossOutput, Mean, Sum, one_each
 from burnish.losses.preference import PairScores, preference_metrics
 from burnish.losses.transport import STEP_LOSSES, matches
 from burnish.losses.weighting import length_desensitized, on_policy_weight
@@ -81,7 +82,10 @@ class DPOTrainer(ReferenceEngine):
         weights = self.args.loss_weights or [1.0] * len(self.args.loss_type)
         named = list(zip(weights, self.args.loss_type, strict=True)) if loss is None else []
         of_pairs = [(weight, pair_loss(name, self.bind)) for weight, name in named if name != "sft"]
-        self.loss = weighted_sum(of_pairs) if loss is None else self.bind(loss)
+        self.loss, self.is_custom = (
+            weighted_sum(of_pairs) if loss is None else self.bind(loss),
+            loss is not None,
+        )
         self.nll_weight = sum(weight for weight, name in named if name == "sft")
         self.compares_pairs = any(name in STEP_LOSSES for _, name in named)
         self.set_reference(ref_model)
@@ -97,7 +101,7 @@ class DPOTrainer(ReferenceEngine):
         wanted = self.args.token_metrics or self.args.use_weighting or not model.training
         scores = score(model, forest, details=wanted)
         pair = self.pair_scores(forest, scores)
-        losses = self.loss(pair)
+        losses = one_each(self.loss(pair), pair.margin, "pair")
         if self.args.use_weighting:
             assert scores.details is not None
             losses = losses * on_policy_weight(forest, scores.logprob, scores.details.log_sum_squares)
@@ -107,9 +111,15 @@ class DPOTrainer(ReferenceEngine):
         chosen = Mean.of(nll(scores.logprob[forest.target_branch % 2 == 0]))
         return LossOutput(Sum((Mean.of(losses), chosen * self.nll_weight)), metrics)
 
+    def loss_without_margin(self) -> float | None:
+        args = self.args
+        plain = args.loss_type == ["sigmoid"] and args.loss_weights is None and not self.is_custom
+        moved = args.margin_offset or args.length_penalty or args.use_weighting
+        return math.log(2) if plain and not moved else None
+
     def pair_scores(self, forest: Forest, scores: Scores) -> PairScores:
         policy = self.reference.add_up(forest, scores.logprob)  # float[B]
-        reference = self.reference.logprob(self.model, forest)  # float[B]
+        reference = self.beside(policy, forest)  # float[B]
         of_step = {name: forest.columns.get(name) for name in ("match", "beta_scale")}
         lead = forest.columns.get("margin")
         pair = PairScores.of(policy, reference, forest.trained_per_branch, lead=lead, **of_step)

@@ -30,8 +30,9 @@ from burnish.engine.survey import measured, of_all, with_columns
 from burnish.errors import UserError
 from burnish.losses.output import LossOutput, Mean
 from burnish.losses.unpaired import UNPAIRED_LOSSES, USES_KL, UnpairedScores, balance, unpaired_metrics
-from burnish.models.reference import COLUMN, evaluating
+from burnish.models.reference import COLUMN
 from burnish.models.score import score
+from burnish.models.states import evaluating
 from burnish.options import described
 
 
@@ -131,7 +132,8 @@ class KTOTrainer(ReferenceEngine):
 
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         scores = score(model, forest, details=self.args.token_metrics or not model.training)
-        policy, reference = forest.per_branch(scores.logprob), self.reference.logprob(self.model, forest)
+        policy = forest.per_branch(scores.logprob)
+        reference = self.beside(policy, forest)
         unpaired = UnpairedScores.of(policy, reference, forest.columns)
         metrics = unpaired_metrics(unpaired, self.args.beta) | {"kl": Mean.of(unpaired.baseline)}
         return LossOutput(Mean.of(self.loss(unpaired)), metrics | label_metrics(forest, scores))

@@ -29,7 +29,7 @@ from burnish.engine.config import ScoringConfig
 from burnish.engine.sides import first_is_better
 from burnish.engine.trainer import Engine
 from burnish.errors import UserError
-from burnish.losses.output import LossOutput, Mean
+from burnish.losses.output import LossOutput, Mean, one_each
 from burnish.losses.pointwise import POINTWISE_LOSSES, pointwise_metrics
 from burnish.losses.ranking import RANKING_LOSSES, ranking_metrics
 from burnish.losses.reward import REWARD_PAIR_LOSSES, centering, column_of, reward_metrics, reward_range
@@ -168,8 +168,8 @@ class RewardTrainer(Engine):
 
     def _of_pairs(self, rewards: Tensor, forest: Forest) -> LossOutput:
         chosen, rejected = rewards.view(-1, 2).unbind(1)
-        column, _ = column_of(REWARD_PAIR_LOSSES[self.args.loss_type])
-        loss = self.loss(chosen, rejected, forest.columns.get(column, torch.zeros(())).to(chosen))
+        margin = forest.columns.get(column_of(REWARD_PAIR_LOSSES[self.args.loss_type])[0], torch.zeros(()))
+        loss = one_each(self.loss(chosen, rejected, margin.to(chosen)), chosen, "pair")
         if self.args.center_rewards_coefficient is not None:
             loss = loss + self.args.center_rewards_coefficient * centering(chosen, rejected)
         return LossOutput(Mean.of(loss), reward_metrics(chosen, rejected))

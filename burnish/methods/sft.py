@@ -16,7 +16,7 @@ from burnish.data.forest import Forest
 from burnish.engine.compat import SFTTrlOptions
 from burnish.engine.language import LanguageConfig, LanguageEngine, token_metrics
 from burnish.losses.likelihood import LIKELIHOOD_LOSSES
-from burnish.losses.output import LossOutput, Mean
+from burnish.losses.output import LossOutput, Mean, one_each
 from burnish.models.score import score
 from burnish.options import described
 
@@ -46,4 +46,5 @@ class SFTTrainer(LanguageEngine):
     def objective(self, model: nn.Module, forest: Forest) -> LossOutput:
         uniform = self.args.loss_type == "nll"
         scores = score(model, forest, details=self.wants_details(model), uniform=uniform)
-        return LossOutput(Mean.of(self.loss(scores.logprob)), token_metrics(forest, scores.details))
+        losses = one_each(self.loss(scores.logprob), scores.logprob, "token")
+        return LossOutput(Mean.of(losses), token_metrics(forest, scores.details))

@@ -42,6 +42,7 @@ from burnish.models.conditions import coarsest_dtype, comparable, counted, probe
 from burnish.models.distance import gradients, logit_error, relative
 from burnish.models.forward import Hidden, attach, detach, inner_model
 from burnish.models.head import language_head
+from burnish.models.noise import attention_dropout
 from burnish.models.precision import HALF
 from burnish.models.tiers import TIERS, Tier, attention_layers, no_cache
 from burnish.models.twin import float32_twin
@@ -109,9 +110,9 @@ def certify(
         tried[tier] = errors.text
         if errors.exact:
             fails = check.fails_in(computes_in, tier) if computes_in is not None else ""
-            attach(model, tier)
             if tier == "registered":
                 notes += _without_attention_dropout(inner)
+            attach(model, tier)
             reason = _reason(tier, errors, tried)
             return Certificate(tier, reason, errors.forward, errors.gradient, tried, notes, fails)
     detach(model)
@@ -360,19 +361,6 @@ def _notes(inner: Any, max_length: int | None) -> tuple[str, ...]:
 
 
 def _without_attention_dropout(inner: nn.Module) -> tuple[str, ...]:
-    """Attention dropout is zero from here on: branches would share the mask of their prompt."""
-    rates = {rate for layer in attention_layers(inner) for rate in _set_dropout_to_zero(layer)}
+    """Attention dropout is off while the model is attached: branches would share the mask of their prompt."""
+    rates = [rate for _, _, rate in attention_dropout(inner)]
     return (f"attention dropout {max(rates):g} set to 0",) if rates else ()
-
-
-def _set_dropout_to_zero(layer: Any) -> list[float]:
-    rates = []
-    for name, value in list(vars(layer).items()):
-        if "drop" in name and isinstance(value, float) and value > 0:
-            rates.append(value)
-            setattr(layer, name, 0.0)
-    for name, child in layer.named_children():
-        if isinstance(child, nn.Dropout) and child.p > 0 and not name.startswith("resid"):
-            rates.append(child.p)
-            child.p = 0.0
-    return rates

@@ -7,14 +7,16 @@ that they bite within a few tokens; unless training never meets them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
+from burnish.models.noise import noise, without
 from burnish.models.precision import HALF, WorkingCopies
+from burnish.models.states import patched
 from burnish.models.tiers import configs
 
 LENGTH_RULES = {
@@ -74,7 +76,7 @@ def comparable(
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_training(model))
         stack.enter_context(_only(model, parameters))
-        stack.enter_context(_without_noise(model))
+        stack.enter_context(without(noise(model)))  # separate runs would draw it differently
         stack.enter_context(_short_rules(model, max_length, max_tokens))
         stack.enter_context(_one_dtype(model, dtype))
         yield
@@ -140,24 +142,6 @@ def _only(model: Any, parameters: list[nn.Parameter]) -> Iterator[None]:
 
 
 @contextmanager
-def _without_noise(model: nn.Module) -> Iterator[None]:
-    """Without dropout, layer dropout and router jitter, which separate runs would draw differently."""
-    noisy = [
-        (module, name, value)
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if isinstance(value, float)
-        and value > 0
-        and ("drop" in name or "jitter" in name or (isinstance(module, _Dropout) and name == "p"))
-    ]
-    with _patched([(module, name, 0.0) for module, name, _ in noisy]):
-        yield
-
-
-_Dropout = nn.modules.dropout._DropoutNd
-
-
-@contextmanager
 def _short_rules(model: Any, max_length: float, max_tokens: float) -> Iterator[None]:
     """Rules of length bite within the check, if training can meet them at all."""
     changes = [
@@ -168,17 +152,5 @@ def _short_rules(model: Any, max_length: float, max_tokens: float) -> Iterator[N
         and short < value < (max_length if name in BY_DEPTH else max_tokens)
         and (name != "block_size" or hasattr(owner, "topk_blocks"))
     ]
-    with _patched(changes):
+    with patched(changes):
         yield
-
-
-@contextmanager
-def _patched(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    try:
-        for owner, name, value in changes:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from burnish.data.forest import Forest
 from burnish.models.head import head_input
-from burnish.models.precision import working_copies
+from burnish.models.noise import Silenced, attention_dropout
+from burnish.models.precision import plain_copies, working_copies
 from burnish.models.tiers import Tier, prepare, run
 
 
@@ -52,20 +53,30 @@ def attach(model: nn.Module, tier: Tier = "registered") -> nn.Module:
     inner: Any = inner_model(model)
     if is_attached(inner):
         _remove_handles(inner)
-    else:
+    elif "_forward_without_forest" not in vars(inner):
         _add_forward(inner)
     inner.forest_tier = tier
     inner._forest_handles = prepare(inner, tier)
+    if tier == "registered":  # branches would share the mask of their prompt
+        inner._forest_handles.append(Silenced(attention_dropout(inner)))
     return model
 
 
 def detach(model: nn.Module) -> nn.Module:
     """Take off what `attach` put on: the model is as it was loaded."""
     inner: Any = inner_model(model)
-    if is_attached(inner):
-        _remove_handles(inner)
-        inner.forward = inner._forward_without_forest
-        del inner.forest_tier, inner._forest_handles, inner._forward_without_forest
+    if not is_attached(inner):
+        return model
+    _remove_handles(inner)
+    del inner.forest_tier, inner._forest_handles
+    if not hasattr(vars(inner).get("forward"), "takes_forests"):
+        return model  # somebody has wrapped it (Accelerate does, to autocast), and plain calls go through it
+    plain = inner._forward_without_forest
+    if getattr(plain, "__func__", None) is type(inner).forward:
+        del inner.forward
+    else:
+        inner.forward = plain
+    del inner._forward_without_forest
     return model
 
 
@@ -80,7 +91,8 @@ def _add_forward(inner: Any) -> None:
         self: Any, *args: Any, forest: Forest | None = None, read: Reader | None = None, **kwargs: Any
     ) -> Any:
         if forest is None:
-            return self._forward_without_forest(*args, **kwargs)
+            with plain_copies(self):
+                return self._forward_without_forest(*args, **kwargs)
         with working_copies(self):
             states, ran = run(self, forest, self.forest_tier)
             hidden = Hidden(_as_the_head(self, head_input(self, states)), ran)
@@ -89,6 +101,7 @@ def _add_forward(inner: Any) -> None:
     # `generate` validates its arguments against the signature. Not `functools.wraps`: Accelerate follows
     # `__wrapped__` when it unwraps a model, and would take this forward off.
     forward.__signature__ = inspect.signature(type(inner).forward)  # type: ignore[attr-defined]
+    forward.takes_forests = True  # type: ignore[attr-defined]
     inner.forward = types.MethodType(forward, inner)
 
 

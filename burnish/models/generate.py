@@ -35,7 +35,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from burnish.models.asking import CONTEXT, Prompt, Question, Sampling, questions
 from burnish.models.forward import inner_model
-from burnish.models.reference import evaluating
+from burnish.models.states import evaluating
 
 Progress = Callable[[int, int], object]
 """Hears how many of all steps are done. A step is a token of every answer of a batch."""

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from burnish.errors import UserError
 from burnish.models.forward import inner_model
 from burnish.models.precision import working_copies
-from burnish.models.reference import evaluating
+from burnish.models.states import evaluating
 
 if TYPE_CHECKING:
     from burnish.models.load import Task

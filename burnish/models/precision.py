@@ -46,11 +46,10 @@ class WorkingCopies:
     float32 on purpose keep their weights too.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self._copies: dict[
-            int, tuple[int, Tensor]
-        ] = {}  # id of a weight -> its version when copied, the copy
+    def __init__(self, model: nn.Module, dtype: torch.dtype, plain: bool = False) -> None:
+        self.dtype, self.plain = dtype, plain
+        # id of a weight -> the weight, its version when copied, the copy
+        self._copies: dict[int, tuple[Tensor, int, Tensor]] = {}
         self._model = model
         self._keep = _kept_in_float32(model)
         self._inside = False
@@ -112,10 +111,10 @@ class WorkingCopies:
         return not (self._keep and self._keep.search(path))
 
     def _working(self, weight: nn.Parameter) -> Tensor:
-        version, copy = self._copies.get(id(weight), (-1, None))
+        _, version, copy = self._copies.get(id(weight), (None, -1, None))
         if copy is None or version != weight._version or copy.device != weight.device:
             copy = weight.detach().to(self.dtype)
-            self._copies[id(weight)] = (weight._version, copy)
+            self._copies[id(weight)] = (weight, weight._version, copy)
         return _Copy.apply(weight, copy) if weight.requires_grad and torch.is_grad_enabled() else copy
 
     def _cast_output(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
@@ -129,9 +128,14 @@ def _kept_in_float32(model: nn.Module) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, sorted(names)))) if names else None
 
 
-def compute_in(model: Any, dtype: torch.dtype | None) -> None:
-    """Let forest forwards of the Transformers model `model` compute in `dtype` (None: as it is stored)."""
-    model.working_copies = WorkingCopies(model, dtype) if dtype is not None else None
+def compute_in(model: Any, dtype: torch.dtype | None, *, plain: bool = False) -> None:
+    """Let forest forwards of the Transformers model `model` compute in `dtype` (None: as it is stored).
+
+    `plain`: other forwards too, of a model that could not run them, its weights being of several dtypes.
+    """
+    vars(model).pop("working_copies", None)
+    if dtype is not None:
+        model.working_copies = WorkingCopies(model, dtype, plain)
 
 
 def cast_frozen(model: nn.Module, dtype: torch.dtype | None) -> None:
@@ -149,6 +153,12 @@ def working_copies(model: nn.Module) -> Any:
     """The context in which the forest forwards of `model` run."""
     copies = getattr(model, "working_copies", None)
     return copies() if copies is not None else nullcontext()
+
+
+def plain_copies(model: nn.Module) -> Any:
+    """The context in which other forwards of `model` run."""
+    copies = getattr(model, "working_copies", None)
+    return copies() if copies is not None and copies.plain else nullcontext()
 
 
 def forget_copies(model: nn.Module) -> None:

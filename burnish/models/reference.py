@@ -1,23 +1,26 @@
 """The reference policy of preference methods: what the model was before training.
 
-    adapter off     the policy is a fresh adapter: the base under it is the reference
-    frozen adapter  the policy continues an adapter: a frozen copy of it takes its place
     given           a model of its own
+    adapter off     the policy is a fresh adapter that changes nothing yet: the base under it is the reference
+    frozen adapter  any other adapter: a frozen copy of all that is trained takes its place
     frozen copy     full fine-tuning, where the reference moves or is asked for rows that change
     precomputed     full fine-tuning: every row is scored once, before step 1, and kept
+
+`reference_kind` decides, for the trainer, the plan and the pipeline alike.
 
 A reference that has weights of its own may move: `follow` mixes the policy's weights into them (TR-DPO,
 arXiv:2404.09656). Of an adapter its factors are mixed.
 
-The first two score the very forest that the policy scores, so the first step has a margin of exactly 0.
+With an adapter the reference scores the very forest that the policy scores, so the first step has a margin of
+exactly 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,7 +28,9 @@ from torch import Tensor, nn
 
 from burnish.data.forest import Forest
 from burnish.errors import UserError
+from burnish.models.adapters import Adapter, switched_off
 from burnish.models.score import score
+from burnish.models.states import evaluating, substituted
 
 COLUMN = "reference_logprob"
 """The column of precomputed scores: one float per completion."""
@@ -33,8 +38,25 @@ COLUMN = "reference_logprob"
 FILE = "reference.safetensors"
 """The weights of a reference that moves, in a checkpoint."""
 
+Kind = Literal["given", "adapter off", "frozen adapter", "frozen copy", "precomputed"]
+
 AddUp = Callable[[Forest, Tensor], Tensor]
 """How log-probabilities of tokens, float[N], make those of completions, float[B]."""
+
+
+def reference_kind(
+    adapter: Adapter | None, *, given: bool = False, moves: bool = False, in_every_step: bool = False
+) -> Kind:
+    """Which reference a run has.
+
+    `adapter`: what `adapters.adapter_of` says of the policy. `given`: there is a `ref_model`. `moves`: the
+    reference follows the policy. `in_every_step`: it scores completions that are known in their step only.
+    """
+    if given:
+        return "given"
+    if adapter is None:
+        return "frozen copy" if moves or in_every_step else "precomputed"
+    return "adapter off" if adapter == "removable" and not moves else "frozen adapter"
 
 
 class Reference:
@@ -42,7 +64,7 @@ class Reference:
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         model: nn.Module | None,
         as_reference: Callable[[], AbstractContextManager] = nullcontext,
         weights: Mapping[str, Tensor] | None = None,
@@ -52,30 +74,21 @@ class Reference:
         self.weights = weights or {}  # its own, by their names in the policy
         self.moves = ""  # how it follows the policy, in words
         self.add_up: AddUp = Forest.per_branch
+        self.ready: Callable[[], AbstractContextManager] = nullcontext  # in which models run forests
         self._as_reference = as_reference
 
     @staticmethod
-    def of(
-        policy: Any, given: nn.Module | None = None, *, fresh_adapter: bool = False, moves: bool = False
-    ) -> Reference:
-        """The reference for `policy` as it is now.
-
-        `fresh_adapter`: its adapter was only just put on. `moves`: it must have weights of its own.
-        """
-        if given is not None:
-            given.eval().requires_grad_(False)
-            return Reference("given", given, weights=dict(given.named_parameters()))
-        if not hasattr(policy, "disable_adapter"):
-            assert not moves, "full fine-tuning has no weights but the policy's: give a copy"
-            return Reference("precomputed", None)
-        if fresh_adapter and not moves:
-            return Reference("adapter off", None, policy.disable_adapter)
-        frozen = {
-            name: weight.detach().clone()
-            for name, weight in policy.named_parameters()
-            if weight.requires_grad
-        }
-        return Reference("frozen adapter", None, lambda: substituted(policy, frozen), frozen)
+    def of(kind: Kind, policy: Any, other: nn.Module | None = None) -> Reference:
+        """The reference of this kind for `policy` as it is now; `other` is the model given, or the copy."""
+        if other is not None:
+            return Reference(kind, other, weights=dict(other.named_parameters()))
+        if kind == "precomputed":
+            return Reference(kind, None)
+        if kind == "adapter off":
+            return Reference(kind, None, lambda: switched_off(policy))
+        trained = {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}
+        frozen = {name: weight.detach().clone() for name, weight in trained.items()}
+        return Reference(kind, None, lambda: substituted(policy, frozen), frozen)
 
     @property
     def why(self) -> str:
@@ -84,7 +97,7 @@ class Reference:
             "given": "ref_model",
             "frozen copy": "all weights change, and the reference is asked in every step",
             "adapter off": "the model under the adapter is the reference, on the same forest",
-            "frozen adapter": "a copy of the adapter as it is before step 1 is the reference",
+            "frozen adapter": "a copy of all that is trained, as it is before step 1, is the reference",
             "precomputed": "all weights change, so rows are scored before step 1",
         }[self.kind]
         return f"{reason}; {self.moves}" if self.moves else reason
@@ -105,7 +118,7 @@ class Reference:
     def score(self, policy: nn.Module, forest: Forest) -> Tensor:  # float[B]
         """Score `forest` now. For a precomputed reference this is right only before step 1."""
         model = self.model if self.model is not None else policy
-        with evaluating(model), self._as_reference():
+        with self.ready(), evaluating(model), self._as_reference():
             return self.add_up(forest, score(model, forest).logprob)
 
     # A reference that moves
@@ -143,36 +156,3 @@ class Reference:
             )
         for name, weight in load_file(file).items():
             self.weights[name].copy_(weight)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within this context `model` is in evaluation mode.
-
-    Less its bitsandbytes layers, which have no other use of the mode than to repack their weights for
-    inference, and back for training.
-    """
-    modules = [m for m in model.modules() if m.training and not type(m).__module__.startswith("bitsandbytes")]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = True
-
-
-@contextmanager
-def substituted(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
-    """Within this context the named parameters of `model` are the given tensors."""
-    replaced: list[tuple[Any, str, Any]] = []
-    try:
-        for path, weight in weights.items():
-            owner_path, _, name = path.rpartition(".")
-            owner = model.get_submodule(owner_path)
-            replaced.append((owner, name, owner._parameters[name]))
-            owner._parameters[name] = weight.to(replaced[-1][2].device)  # type: ignore[assignment]
-        yield
-    finally:
-        for owner, name, original in replaced:
-            owner._parameters[name] = original

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from burnish.models.adapters import Adapter
     from burnish.pipeline.stage import PreparedStage
 
 MODEL_OPTIONS = ("teacher_model_name_or_path",)
@@ -77,7 +78,7 @@ def wired(prepared: PreparedStage, adapter: Shape | None, known: bool) -> Prepar
     wants_new = prepared.model.use_peft
     if adapter is None:
         decisions = [_fresh(name, prepared)]
-        return replace(prepared, decisions=(*decisions, *_reference(prepared, name, "fresh")))
+        return replace(prepared, decisions=(*decisions, *_reference(prepared, name, _new_adapter(prepared))))
     if prepared.method.name in NEW_HEAD:
         why = f"a {prepared.method.name} model has a head of its own, and the adapter is a language model's"
         return _merging(prepared, name, why)
@@ -89,7 +90,12 @@ def wired(prepared: PreparedStage, adapter: Shape | None, known: bool) -> Prepar
         "adapter", f"that of {name} goes on", f"{same}; the base stays as it is, and nothing is rounded"
     )
     found = replace(prepared, continues=True)
-    return replace(found, decisions=(goes_on, *_reference(prepared, name, "continues")))
+    return replace(found, decisions=(goes_on, *_reference(prepared, name, "trained")))
+
+
+def _new_adapter(prepared: PreparedStage) -> Adapter | None:
+    """LoRA as the options of a stage ask for it changes nothing before step 1."""
+    return "removable" if prepared.model.use_peft else None
 
 
 def _fresh(name: str, prepared: PreparedStage) -> Decision:
@@ -114,7 +120,7 @@ def _merging(prepared: PreparedStage, name: str, why: str) -> PreparedStage:
         ),
     ]
     found = replace(prepared, merges="base" if new_adapter else "float32")
-    return replace(found, decisions=(*decisions, *_reference(prepared, name, "fresh")))
+    return replace(found, decisions=(*decisions, *_reference(prepared, name, _new_adapter(prepared))))
 
 
 def _other_shape(old: Shape, wanted: Shape, known: bool) -> str:
@@ -133,20 +139,23 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, list | tuple | set) else value
 
 
-def _reference(prepared: PreparedStage, name: str, kind: str) -> list[Decision]:
+def _reference(prepared: PreparedStage, name: str, adapter: Adapter | None) -> list[Decision]:
     """What the policy is compared with, for methods that compare it."""
     from burnish.engine.referenced import ReferenceEngine
 
-    if not issubclass(prepared.method.trainer_class(), ReferenceEngine):
+    trainer_class = prepared.method.trainer_class()
+    if not issubclass(trainer_class, ReferenceEngine):
         return []
-    if kind == "continues":
-        choice = f"a frozen copy of the adapter of {name}, on the same base"
-        why = f"it is what {name} saved; policy and reference are equal before step 1, so the margin is 0"
-    elif prepared.model.use_peft:
-        choice = "the model under the new adapter"
-        why = f"it is what {name} is, and a new adapter changes nothing before step 1, so the margin is 0"
-    else:
-        choice = f"{name} as it is before step 1"
-        why = "all weights change, so it is kept, or its scores are"
+    kind = trainer_class.reference_kind(prepared.config, adapter)
+    choice = {
+        "adapter off": "the model under the new adapter",
+        "frozen adapter": f"a frozen copy of the adapter of {name}, on the same base",
+    }.get(kind, f"{name} as it is before step 1")
+    why = {
+        "adapter off": f"it is what {name} is, and a new adapter changes nothing before step 1, so the "
+        "margin is 0",
+        "frozen adapter": f"it is what {name} saved; policy and reference are equal before step 1, so the "
+        "margin is 0",
+    }.get(kind, "all weights change, so it is kept, or its scores are")
     moving = "; it follows the policy (sync_ref_model)" if prepared.config.sync_ref_model else ""
     return [Decision("reference", choice, why + moving)]

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from burnish.engine.assembly import compute_dtype, fast_at_half, init_kwargs, settle_weights, with_adapter
 from burnish.engine.referenced import ReferenceEngine
+from burnish.models.adapters import adapter_of, switched_off
 from burnish.models.forward import inner_model
 from burnish.models.load import ModelConfig
+from burnish.models.noise import Silenced, noise
 from burnish.models.precision import WorkingCopies
 from burnish.models.twin import checkpoint_dtype, make_twin
 
@@ -54,6 +56,8 @@ class Subject:
             with torch.device("meta"):
                 model = with_adapter(model, task, adapter, self.args)
         settle_weights(model, self.args)
+        if self.args.disable_dropout:
+            Silenced(noise(model))
         return model
 
     def teacher(self, layers: int | None = None) -> nn.Module | None:
@@ -89,18 +93,14 @@ class Subject:
 
     # The reference
 
-    @property
+    @cached_property
     def reference(self) -> str:
         """Its kind, as `models/reference.py` names them; or teacher, or none."""
         if self.teacher_model is not None:
             return "teacher"
         if not issubclass(self.trainer_class, ReferenceEngine):
             return "none"
-        moves = self.args.sync_ref_model
-        if not self.has_adapter:
-            always = moves or self.trainer_class.asks_in_every_step(self.args)
-            return "frozen copy" if always else "precomputed"
-        return "adapter off" if self.fresh and not moves else "frozen adapter"
+        return self.trainer_class.reference_kind(self.args, adapter_of(self.whole, self.fresh))
 
     @property
     def reference_in_step(self) -> bool:
@@ -110,7 +110,7 @@ class Subject:
 
     def as_reference(self, model: Any) -> AbstractContextManager:
         """Within this context a twin is its own reference."""
-        return model.disable_adapter() if self.reference == "adapter off" else nullcontext()
+        return switched_off(model) if self.reference == "adapter off" else nullcontext()
 
     # Bytes
 
