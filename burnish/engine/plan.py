@@ -6,7 +6,9 @@ machine and the data, in this order, and printed.
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +26,7 @@ from burnish.errors import UserError
 from burnish.models.certify import certify
 from burnish.models.forward import inner_model
 from burnish.models.fused import fuse
-from burnish.models.tiers import LAYOUTS, row_limit
+from burnish.models.tiers import LAYOUTS, Tier, row_limit
 from burnish.terminal import open_console
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ CPU_ACTIVATIONS = 0.65e9
 that is 830 tokens in bfloat16 and 415 in float32; more take memory and gain 1 to 3 % of a step."""
 
 GPU_TOKENS = 32768
+
+MASK_BYTES = 5
+"""Of a pair of tokens: a boolean, and the number that it becomes."""
 
 PREVIEW = 600
 """Characters shown of the first prompt and of each of its completions."""
@@ -81,23 +86,22 @@ def make_plan(engine: Engine) -> Plan:
     total = sum(p.numel() for p in model.parameters())
     tiers = None if args.tier == "auto" else [args.tier]
     fused = fuse(inner)
-    budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
+    budget = _memory(engine, inner)
     longest = _longest_row(engine)
     certificate = certify(
         model,
         tiers=tiers,
         max_length=args.max_length or longest,
-        max_tokens=max(budget, longest),
+        max_tokens=max(budget.tokens, longest),
         computes_in=engine.compute_dtype,
     )
     if certificate.fails_in:
         args.compat_notes.append(_compute_as_stored(engine, certificate.fails_in))
-        budget, why_budget, checkpoint, why_checkpoint = _memory(engine, inner)
+        budget = _memory(engine, inner)
 
-    if certificate.tier == "packed" and (limit := row_limit(inner)) < budget:
-        budget, why_budget = int(limit), "as long as a row of this model may be"
+    budget = _bounded(budget, engine, inner, certificate.tier)
 
-    plan = Plan(budget, _parameters_per_token(inner), LAYOUTS[certificate.tier])
+    plan = Plan(budget.tokens, _parameters_per_token(inner), LAYOUTS[certificate.tier])
     plan.say("model", f"{_name(inner)}, {inner.config.model_type}, {units.count(total)} parameters")
     plan.say("trained", f"{units.count(trained)} parameters, {units.share(trained / total)}", _adapter(model))
     _say_data(plan, engine)
@@ -112,8 +116,8 @@ def make_plan(engine: Engine) -> Plan:
     )
     if line := engine.balance.line():
         plan.say("experts", *line)
-    plan.say("micro-batch", f"{budget:,} tokens", why_budget)
-    plan.say("checkpointing", "on" if checkpoint else "off", why_checkpoint)
+    plan.say("micro-batch", f"{budget.tokens:,} tokens", budget.why)
+    plan.say("checkpointing", "on" if budget.checkpoint else "off", budget.why_checkpoint)
     if reference := getattr(engine, "reference", None):
         plan.say("reference", reference.kind, reference.why)
     for note in args.compat_notes:
@@ -138,14 +142,52 @@ def _memory(engine: Engine, inner: Any) -> Budget:
     """Token budget and checkpointing, from what a token's activations take and what is free."""
     args = engine.args
     per_token = activation_bytes(inner, engine.compute_dtype)
-    free = free_memory(args.device)
-    if args.device.type == "cpu":
-        free //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # its ranks share the memory of a machine
-    free = least_of(engine.accelerator, free)  # ranks that decide otherwise would run other forwards
-    budget = token_budget(args, inner.config, per_token, free, _longest_row(engine))
+    budget = token_budget(args, inner.config, per_token, _free_of_all(engine), _longest_row(engine))
     if args.checkpointing_is_open:
         args.activation_checkpointing = args.gradient_checkpointing = budget.checkpoint
     return budget
+
+
+def _bounded(budget: Budget, engine: Engine, inner: Any, tier: Tier) -> Budget:
+    """The budget within what the tier allows: a row's length, and what is kept of every two of its tokens."""
+    if tier == "packed" and (limit := row_limit(inner)) < budget.tokens:
+        budget = budget._replace(tokens=int(limit), why="as long as a row of this model may be")
+    pair = pair_bytes(inner, tier, budget.checkpoint)
+    row = _longest_row(engine) if tier == "padded" else None
+    fits = tokens_by_pairs(pair, MEMORY_SHARE * _free_of_all(engine) / 2, row)
+    if engine.args.tokens_per_forward is None and fits < budget.tokens:
+        why = f"attention ({tier}) keeps {pair:,.0f} bytes of every two tokens in a row"
+        budget = budget._replace(tokens=fits, why=why)
+    return budget
+
+
+def _free_of_all(engine: Engine) -> int:
+    """Bytes that every rank has free: ranks that decide otherwise would run other forwards."""
+    free = free_memory(engine.args.device)
+    if engine.args.device.type == "cpu":
+        free //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # its ranks share the memory of a machine
+    return least_of(engine.accelerator, free)
+
+
+def pair_bytes(inner: Any, tier: Tier, checkpoint: bool) -> float:
+    """Bytes that are kept of every pair of tokens in a row, beside what a token takes.
+
+    Attention over a forest keeps none. A model's own has a mask, and if it is eager the weights of every
+    head, before and after the softmax.
+    """
+    if tier == "registered":
+        return 0.0
+    config = inner.config.get_text_config()
+    layers = 1 if checkpoint else getattr(config, "num_hidden_layers", 1)
+    eager = inner.config._attn_implementation == "eager"
+    return MASK_BYTES + 8.0 * eager * layers * getattr(config, "num_attention_heads", 1)
+
+
+def tokens_by_pairs(pair: float, room: float, row: int | None) -> int:
+    """Tokens of a forward that keeps `pair` bytes of every two of a row: of one row, or of rows of `row`."""
+    if not pair:
+        return sys.maxsize
+    return max(1, int(room / (pair * row) if row else math.sqrt(room / pair)))
 
 
 class Budget(NamedTuple):
