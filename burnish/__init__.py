@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from burnish.trl.names import exports, missing
+from burnish.trl.names import exports, missing, register_paths
 
 if TYPE_CHECKING:
     from burnish.errors import UserError as UserError
@@ -94,6 +94,8 @@ EXPORTS = {
 """Public name: the module that has it."""
 
 __all__ = [*EXPORTS, "__version__"]
+
+register_paths("burnish", list(EXPORTS))
 
 
 def __getattr__(name: str) -> Any:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from burnish.trl.names import ABSENT_PATHS, EXPERIMENTAL, Experimental, missing
+from burnish.trl.names import ABSENT_PATHS, EXPERIMENTAL, TrlPath, missing
 
 __path__: list[str] = []  # a package, so that `import burnish.experimental.orpo` asks here
 
 for _name in (*EXPERIMENTAL, *ABSENT_PATHS):
     _prefix = _name.upper()
     _found = [f"{_prefix}Config", f"{_prefix}Trainer"] if _name in EXPERIMENTAL else []
-    sys.modules[f"{__name__}.{_name}"] = globals()[_name] = Experimental(f"{__name__}.{_name}", _found)
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name] = TrlPath(f"{__name__}.{_name}", _found)
 
 
 def __getattr__(name: str) -> Any:

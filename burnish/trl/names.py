@@ -27,6 +27,9 @@ HELPERS = {
 EXPERIMENTAL = ("bco", "cpo", "gkd", "kto", "orpo", "prm", "tpo")
 """Methods that TRL has, or had, under `experimental`; `burnish.experimental` has them too."""
 
+PATHS = ("chat_template_utils", "data_utils", "rewards", "scripts", "trainer")
+"""Modules of TRL's that scripts import from."""
+
 ABSENT_PATHS = tuple(
     "a2po async_distillation async_grpo bema_for_ref_model distillation gmpo gold grpo_with_replay_buffer "
     "gspo_token iw_opd judges merge_model_callback minillm nash_md online_dpo papo ppo sdft sdpo "
@@ -101,11 +104,11 @@ def missing(module: str, name: str, names: Iterable[str]) -> Exception:
     return ImportError(said, name=module) if imports else AttributeError(said, name=name)
 
 
-class Experimental(ModuleType):
-    """`burnish.experimental.orpo`: the trainer and config of one method, and sentences for other names."""
+class TrlPath(ModuleType):
+    """`burnish.experimental.orpo`: a path of TRL's with the names it has here, and sentences for others."""
 
     def __init__(self, name: str, found: list[str]) -> None:
-        super().__init__(name, "TRL's path of a method; import it from `burnish`.")
+        super().__init__(name, "TRL's path of names that `burnish` itself has.")
         self.__path__: list[str] = []
         self.__all__ = found
 
@@ -117,3 +120,9 @@ class Experimental(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         raise missing(self.__name__, name, self.__all__)
+
+
+def register_paths(package: str, names: list[str]) -> None:
+    """Let `from burnish.trainer import SFTTrainer` find what `burnish` itself has."""
+    for path in PATHS:
+        sys.modules[f"{package}.{path}"] = TrlPath(f"{package}.{path}", names)
