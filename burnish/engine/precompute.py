@@ -36,8 +36,8 @@ def with_reference_scores(engine: Engine, reference: Reference, dataset: Dataset
     if isinstance(dataset, PreparedStream):
         raise UserError(
             "the reference scores all rows before step 1, and a stream's rows are not known then",
-            where="train_dataset",
-            fix="pass ref_model=..., or train an adapter (use_peft), or load the rows without streaming",
+            where="precompute_ref_log_probs",
+            fix="leave it out, or load the rows without streaming",
         )
     if COLUMN in dataset.column_names:
         return dataset

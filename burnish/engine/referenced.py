@@ -9,6 +9,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from burnish.data.forest import Forest
+from burnish.data.preparation.stream import PreparedStream
 from burnish.engine.arguments import TrainerArguments
 from burnish.engine.moving import MovingReference
 from burnish.engine.precompute import with_reference_scores
@@ -46,16 +47,22 @@ class ReferenceEngine(Engine):
         return False
 
     @classmethod
-    def reference_kind(cls, args: Any, adapter: Adapter | None, given: bool = False) -> Kind:
-        """Which reference a run with these options has, on a policy with such an adapter."""
-        in_every_step = cls.asks_in_every_step(args)
+    def reference_kind(
+        cls, args: Any, adapter: Adapter | None, given: bool = False, streamed: bool = False
+    ) -> Kind:
+        """Which reference a run with these options has, on a policy with such an adapter.
+
+        `streamed`: rows come while training, so none can be scored before.
+        """
+        in_every_step = streamed or cls.asks_in_every_step(args)
         return reference_kind(adapter, given=given, moves=args.sync_ref_model, in_every_step=in_every_step)
 
     def set_reference(self, ref_model: Any) -> None:
         """Take the reference; one that is asked in every step, or moves, is not replaced by its scores."""
         other, self.moves = self.also(ref_model), self.args.sync_ref_model
         adapter = adapter_of(self.model, self.adapter_is_fresh) if other is None else None
-        kind = self.reference_kind(self.args, adapter, given=other is not None)
+        streamed = isinstance(self.train_dataset, PreparedStream)
+        kind = self.reference_kind(self.args, adapter, given=other is not None, streamed=streamed)
         if kind == "frozen copy":
             other = self._frozen_copy()
         self.reference = Reference.of(kind, self.model, other)

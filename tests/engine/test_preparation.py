@@ -242,20 +242,23 @@ def test_an_evaluation_reads_a_stream_in_full(tmp_path):
     assert evaluated == trainer.evaluate(Dataset.from_list(TEXTS))["eval_loss"]
 
 
-@pytest.mark.parametrize("reference", [False, True])
-def test_full_dpo_on_a_stream_needs_a_reference_model(reference, tmp_path):
+def dpo(folder, rows, **more):
+    model, options = llama(), settings(folder) | {"learning_rate": 0.1} | more
     trainer = DPOTrainer(
-        llama(),
-        ref_model=llama() if reference else None,
-        args=DPOConfig(**settings(tmp_path)),
-        train_dataset=Dataset.from_list(PAIRS).to_iterable_dataset(),
-        processing_class=tiny_tokenizer(),
+        model, args=DPOConfig(**options), train_dataset=rows, processing_class=tiny_tokenizer()
     )
-    if reference:
-        trainer.train()
-        return
-    with pytest.raises(UserError, match=r"a stream's rows are not known then\n  fix: pass ref_model"):
-        trainer.train()
+    trainer.train()
+    return weights(trainer), trainer.reference.kind
+
+
+def test_full_dpo_on_a_stream_asks_a_copy_of_the_model(tmp_path):
+    rows = Dataset.from_list(PAIRS)
+    streamed, kind = dpo(tmp_path / "stream", rows.to_iterable_dataset())
+    whole, other_kind = dpo(tmp_path / "whole", rows)
+    assert (kind, other_kind) == ("frozen copy", "precomputed")
+    torch.testing.assert_close(streamed, whole)
+    with pytest.raises(UserError, match=r"a stream's rows are not known then\n  fix: leave it out"):
+        dpo(tmp_path, rows.to_iterable_dataset(), precompute_ref_log_probs=True)
 
 
 # Several processes
