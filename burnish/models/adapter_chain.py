@@ -67,7 +67,7 @@ def chain_of(name: str | Path, **hub: Any) -> AdapterChain:
         found = read_settings(folder)
         top, revision = top or found, found.get("revision")
         quantization = _quantization(folder)
-        place = _base_beside(found, folder)
+        place = base_beside(found, folder)
     return AdapterChain(str(name), place, revision, tuple(adapters), top, quantization)
 
 
@@ -80,12 +80,15 @@ def adapter_folder(name: str, **hub: Any) -> Path | None:
         return None
     from transformers.utils import cached_file
 
+    from burnish.models.hub import hub_within_reach
+
     options = {key: hub[key] for key in ("revision", "token", "cache_dir") if hub.get(key) is not None}
     options |= {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "connection_errors")}
     try:
-        config = cached_file(name, ADAPTER, _raise_exceptions_for_gated_repo=False, **options)
-        if config is not None:
-            cached_file(name, WEIGHTS, **options)
+        with hub_within_reach(name):
+            config = cached_file(name, ADAPTER, _raise_exceptions_for_gated_repo=False, **options)
+            if config is not None:
+                cached_file(name, WEIGHTS, **options)
     except (OSError, ValueError):  # no such name there: loading it as a model says so better
         return None
     return Path(config).parent if config is not None else None
@@ -202,7 +205,7 @@ def _quantization(folder: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def _base_beside(settings: Mapping[str, Any], folder: Path) -> str:
+def base_beside(settings: Mapping[str, Any], folder: Path) -> str:
     """The base by its name, or the folder of that name beside the adapter's files."""
     name = settings["base_model_name_or_path"]
     beside = folder / name

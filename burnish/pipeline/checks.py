@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.engine.ranges import holds, meant_rate, range_of
+from burnish.models.adapter_chain import adapter_folder, chain_of
 from burnish.pipeline.chosen import Chosen, Notice, default_of, spell
 from burnish.pipeline.methods import Method
 from burnish.pipeline.needs import NEEDS, RIVALS
@@ -260,7 +261,7 @@ def trains_adapter(chosen: Chosen) -> bool:
     """Whether an adapter is trained: a new one, or that of the model."""
     if chosen["use_peft"] or chosen.adapter is not None:
         return bool(chosen["use_peft"] or chosen.adapter)
-    return (Path(str(chosen["model_name_or_path"])).expanduser() / "adapter_config.json").is_file()
+    return adapter_folder(str(chosen["model_name_or_path"])) is not None
 
 
 RULES: tuple[Callable[[Chosen], Iterator[Notice]], ...] = (
@@ -290,9 +291,8 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 def positions(model: Any) -> int | None:
     """How many tokens a local model has positions for; None, where nobody says. An adapter: its base."""
     folder = Path(str(model)).expanduser()
-    config = read_json(folder / "config.json")
-    if config is None and (adapter := read_json(folder / "adapter_config.json")):
-        config = read_json(Path(str(adapter.get("base_model_name_or_path"))) / "config.json")
+    base = Path(chain_of(folder).base) if folder.is_dir() else folder
+    config = read_json(base.expanduser() / "config.json")
     for part in (config or {}, (config or {}).get("text_config") or {}):
         for name in POSITIONS:
             if isinstance(part.get(name), int) and part[name] > 0:

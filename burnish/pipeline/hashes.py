@@ -15,6 +15,7 @@ from typing import Any
 
 from burnish.data.sources.files import version
 from burnish.data.sources.rows import RowStream, Source, rows_of
+from burnish.models.adapter_chain import adapter_folder, base_beside, read_settings
 from burnish.paths import cache_folder
 
 MODEL_FILES = (
@@ -91,10 +92,8 @@ def hash_model(name: str, revision: str = "main") -> str:
     if not folder.is_dir():
         return digest(["hub", name, _commit(name, revision)])
     found = {file.name: hash_file(file) for file in model_files(folder)}
-    adapter = folder / "adapter_config.json"
-    if adapter.is_file():
-        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
-        return digest({**found, "base": hash_model(base) if base else ""})
+    if adapter_folder(name) is not None:
+        return digest({**found, "base": hash_model(base_beside(read_settings(folder), folder))})
     return digest(found)
 
 

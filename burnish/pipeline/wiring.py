@@ -14,11 +14,11 @@ the reference is a frozen copy of it on the same base, exact to the bit. Merging
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from burnish.models.adapter_chain import adapter_folder, read_settings
 
 if TYPE_CHECKING:
     from burnish.models.adapters import Adapter
@@ -56,12 +56,12 @@ class Decision:
 
 
 def adapter_in(folder: str) -> Shape | None:
-    """The shape of the adapter in a folder; None where it holds a whole model, or nothing."""
-    file = Path(folder).expanduser() / "adapter_config.json"
-    if not file.is_file():
+    """The shape of the adapter in a folder, or of that name on the hub; None where there is none."""
+    found = adapter_folder(folder)
+    if found is None:
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return {option: found.get(name) for option, name in SHAPE.items()}
+    settings = read_settings(found)
+    return {option: settings.get(name) for option, name in SHAPE.items()}
 
 
 def shape_of(model: Any) -> Shape:

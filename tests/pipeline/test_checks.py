@@ -92,7 +92,9 @@ def test_what_is_right_is_not_spoken_of(method, here):
 
 def test_the_adapter_of_the_model_is_an_adapter_too(here):
     (here / "model" / "config.json").unlink()
-    (here / "model" / "adapter_config.json").write_text('{"base_model_name_or_path": "base"}')
+    (here / "model" / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "base"})
+    )
     assert said("sft", "learning_rate: 2e-4", here) == ""
     assert "2e-3" not in said("sft", "learning_rate: 2e-4", here)
     assert "an adapter" in said("sft", "learning_rate: 2e-3", here)
@@ -228,7 +230,8 @@ def test_positions_are_found_in_configs(tmp_path):
 
     base = wrote("base", "config.json", {"n_positions": 64})
     assert positions(base) == 64
-    assert positions(wrote("a", "adapter_config.json", {"base_model_name_or_path": str(base)})) == 64
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": str(base)}
+    assert positions(wrote("a", "adapter_config.json", adapter)) == 64
     assert positions(wrote("v", "config.json", {"text_config": {"max_position_embeddings": 8}})) == 8
     assert positions(wrote("n", "config.json", {})) is None and positions("org/name") is None
 
