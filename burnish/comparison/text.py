@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from burnish import units
 from burnish.comparison import words
 from burnish.comparison.prompts import as_text
 from burnish.comparison.result import SHARE, Comparison, Measure, Pair
@@ -113,7 +114,7 @@ def last_turn(prompt: Prompt) -> str:
         return prompt
     before = len(prompt) - 1
     text = as_text(prompt[-1:])
-    return f"({before} messages before) {text}" if before else text
+    return f"({units.counted(before, 'message')} before) {text}" if before else text
 
 
 # Measures

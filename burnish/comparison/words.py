@@ -101,7 +101,13 @@ def tally(pair: Pair) -> str:
     wins = pair.wins
     if wins is None:
         return ""
-    return f"{wins.wins} wins, {wins.ties} ties, {wins.losses} losses"
+    return ", ".join(
+        (
+            units.counted(wins.wins, "win"),
+            units.counted(wins.ties, "tie"),
+            units.counted(wins.losses, "loss", "losses"),
+        )
+    )
 
 
 def controlled(pair: Pair) -> str:

@@ -32,6 +32,7 @@ class Sizes:
     sft_rate: float
     reward_rate: float
     dpo_rate: float
+    max_length: int = 1024  # the model's own positions, at most
 
 
 FULL = Sizes(
@@ -43,7 +44,14 @@ SLOW = Sizes(
 """For a machine that is slow at bfloat16: float32 takes two and a half times as long."""
 
 QUICK = Sizes(
-    lessons=1024, preferences=192, held_out=24, batch=16, sft_rate=3e-3, reward_rate=3e-4, dpo_rate=5e-5
+    lessons=1024,
+    preferences=192,
+    held_out=24,
+    batch=16,
+    sft_rate=3e-3,
+    reward_rate=3e-4,
+    dpo_rate=9e-6,
+    max_length=512,
 )
 """For a tiny random model, which has everything to learn."""
 
@@ -56,6 +64,7 @@ output_dir: $folder/runs
 defaults:
   model: $model
   num_train_epochs: 1
+  max_length: $max_length
   per_device_train_batch_size: $batch
   logging_steps: 2
   save_strategy: 'no'         # stages of a minute need no checkpoints

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from burnish import units
 from burnish.data.example import Example, TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.packing import PackedRows
@@ -96,8 +97,8 @@ class LanguageEngine(Engine):
             padded = packs.padded_fullness(self.args.per_device_train_batch_size)
             plan.say(
                 "packing",
-                f"{len(packs.lengths):,} rows in {len(packs):,} packs, {packs.fullness:.1%} full",
-                f"up to {packs.capacity:,} tokens each; padded batches of rows would be {padded:.0%} full",
+                f"{len(packs.lengths):,} rows in {len(packs):,} packs, {units.share(packs.fullness)} full",
+                f"up to {packs.capacity:,} tokens; padded batches would be {units.share(padded, 0)} full",
             )
         return plan
 

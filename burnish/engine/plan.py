@@ -331,7 +331,7 @@ def _dtype(engine: Engine, model: nn.Module) -> tuple[str, str]:
     if torch.bfloat16 in trained:
         reason = "dtype asks for it; updates below 1/256 of a weight are lost (without dtype they are kept)"
     elif computed == "bfloat16":
-        reason = "bf16 compute, fp32 master weights"
+        reason = "small updates are kept in float32, products run in bfloat16"
     else:
         reason = "as stored" if engine.compute_dtype is None else "bf16 is off, or 16 bits are slow here"
     return f"computes in {computed}, {stored}", reason

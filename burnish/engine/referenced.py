@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from datasets import Dataset
 from torch import Tensor, nn
 
+from burnish import units
 from burnish.data.forest import Forest
 from burnish.data.preparation.stream import PreparedStream
 from burnish.engine.arguments import TrainerArguments
@@ -72,7 +73,7 @@ class ReferenceEngine(Engine):
         if self.moves:
             self.reference.check_like(self.model)
             share, steps = self.args.ref_model_mixup_alpha, self.args.ref_model_sync_steps
-            self.reference.moves = f"every {steps} steps it goes {share:.0%} of the way to the policy"
+            self.reference.moves = f"every {steps} steps {units.share(share, 0)} of the way to the policy"
             self.add_callback(MovingReference(self.model, self.reference))
 
     def _frozen_copy(self) -> nn.Module:

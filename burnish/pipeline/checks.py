@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,8 @@ def length_of_the_model(chosen: Chosen) -> Iterator[Notice]:
 
 def learning_rate_that_is_usual(chosen: Chosen) -> Iterator[Notice]:
     """Ten times the usual, or a hundredth of it; and for an adapter the default of full fine-tuning."""
+    if is_toy(chosen["model_name_or_path"]):
+        return
     adapter, rate, usual = trains_adapter(chosen), chosen["learning_rate"], usual_rate(chosen)
     trained = "an adapter" if adapter else "all weights"
     said = f"learning_rate is {spell(rate)}; {spell(usual)} is usual for {trained} with {chosen.method.name}"
@@ -285,16 +287,30 @@ def divides(step: float, whole: float) -> bool:
     return math.isclose(whole / step, round(whole / step), rel_tol=1e-9) and whole >= step
 
 
+TOY_WIDTH = 256
+"""Of hidden states. What is usual was measured on pretrained models, and all of them are wider."""
+
+
+def is_toy(model: Any) -> bool:
+    width = stated(model, ("hidden_size", "n_embd", "d_model"))
+    return width is not None and width < TOY_WIDTH
+
+
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 
 
 def positions(model: Any) -> int | None:
-    """How many tokens a local model has positions for; None, where nobody says. An adapter: its base."""
+    """How many tokens a local model has positions for; None, where nobody says."""
+    return stated(model, POSITIONS)
+
+
+def stated(model: Any, names: Sequence[str]) -> int | None:
+    """The first of these numbers in the config of a local model; None without one. An adapter: its base."""
     folder = Path(str(model)).expanduser()
     base = Path(chain_of(folder).base) if folder.is_dir() else folder
     config = read_json(base.expanduser() / "config.json")
     for part in (config or {}, (config or {}).get("text_config") or {}):
-        for name in POSITIONS:
+        for name in names:
             if isinstance(part.get(name), int) and part[name] > 0:
                 return part[name]
     return None

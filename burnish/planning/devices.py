@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from burnish import units
 from burnish.engine.plan import free_memory
 from burnish.models.memory import resident_bytes
 from burnish.models.precision import fast_bfloat16
@@ -52,8 +53,8 @@ def named_device(name: str) -> Device:
             call_seconds=GPU_CALL_SECONDS,
         ),
         fast_bfloat16=True,
-        source=f"{sheet.source}; products at {PRODUCT_SHARE:.0%} of {sheet.bfloat16:,.0f} TFLOP/s, "
-        f"the rest at {BANDWIDTH_SHARE:.0%} of {sheet.bandwidth:,.0f} GB/s (assumed)",
+        source=f"{sheet.source}; products at {units.share(PRODUCT_SHARE, 0)} of {sheet.bfloat16:,.0f} "
+        f"TFLOP/s, the rest at {units.share(BANDWIDTH_SHARE, 0)} of {sheet.bandwidth:,.0f} GB/s (assumed)",
         reserved_bytes=int(GPU_RESERVED),
     )
 
@@ -70,6 +71,6 @@ def this_machine(device: torch.device, dtype: torch.dtype, width: int) -> Device
         fast_bfloat16=fast_bfloat16(device),
         source=f"measured: products at {speed.operations_per_second / 1e9:,.0f} GFLOP/s in "
         f"{str(dtype).removeprefix('torch.')}, the rest at {speed.bytes_per_second / 1e9:.1f} GB/s, "
-        f"a whole step at {1 / speed.slowdown:.0%} of both",
+        f"a whole step at {units.share(1 / speed.slowdown, 0)} of both",
         reserved_bytes=0 if on_cpu else int(GPU_RESERVED),
     )

@@ -13,6 +13,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from burnish import units
 from burnish.data.example import PREPARED_COLUMNS, TokenizedExample
 from burnish.data.forest import Forest
 from burnish.data.preparation.fingerprint import fingerprint
@@ -144,7 +145,7 @@ def test_report_counts_every_row():
     assert report.to_dict()["dropped"]["the prompt alone fills max_length"]["count"] == 1
     assert str(report).splitlines() == [
         f"train: 2 of 3 rows kept, 1 truncated; {report.tokens} tokens, {report.trained_tokens} of them "
-        f"trained ({report.trained_tokens / report.tokens:.0%}); longest example 40 tokens",
+        f"trained ({units.share(report.trained_tokens / report.tokens)}); largest row 40 tokens",
         "  dropped, the prompt alone fills max_length: 1 (row 1)",
     ]
 

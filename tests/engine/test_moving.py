@@ -63,7 +63,7 @@ def test_a_reference_is_the_mixture_of_policies_written_out(kind, tokenizer, tmp
     record = Record()
     trainer.callback_handler.callbacks.insert(0, record)
     trainer.train()
-    assert any("every 2 steps it goes 30% of the way to the policy" in row[2] for row in trainer.plan.rows)
+    assert any("every 2 steps 30 % of the way to the policy" in row[2] for row in trainer.plan.rows)
     expected = start
     for policy in (record.weights[1], record.weights[3]):
         expected = {n: SHARE * policy[n] + (1 - SHARE) * w for n, w in expected.items()}

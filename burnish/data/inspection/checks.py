@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from burnish import units
 from burnish.data.inspection import blemishes
 from burnish.data.inspection.duplicates import Contradictions, Copies, Found, NearDuplicates, SameExamples
 from burnish.data.inspection.inspection import Finding, Severity
@@ -186,7 +187,7 @@ class Outliers:
             if len(lengths) < self._at_least:
                 continue
             usual = float(np.quantile([length for length, _ in lengths], self._quantile, method="lower"))
-            most = f"{self._quantile:.0%} have {usual:,.0f} at most"
+            most = f"{units.share(self._quantile, 0)} have {usual:,.0f} at most"
             for length, row in lengths:
                 if length > self._times * max(usual, 1):
                     found[row] = f"{kind} of {length:,} characters; {most}"

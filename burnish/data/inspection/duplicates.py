@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from burnish import units
 from burnish.data.inspection.seen import PAIR, Seen, normalised
 from burnish.data.inspection.words import Hashes, Words, jaccard, mixed, runs
 
@@ -129,7 +130,7 @@ class NearDuplicates:
             if later not in found:
                 alike = self._alike(later, earlier)
                 if alike >= self.alike:
-                    found[later] = f"{alike:.0%} as row {self._rows[earlier]}"
+                    found[later] = f"{units.share(alike, 0)} as row {self._rows[earlier]}"
         return {self._rows[at]: what for at, what in sorted(found.items())}
 
     def _alike(self, first: int, second: int) -> float:

@@ -69,7 +69,7 @@ class PreparationReport:
         lines = [
             f"{self.name}: {self.kept:,} of {self.read:,} rows kept, {self.truncated:,} truncated; "
             f"{self.tokens:,} tokens, {self.trained_tokens:,} of them trained{share}; "
-            f"longest example {self.longest:,} tokens"
+            f"largest row {self.longest:,} tokens"
         ]
         lines += [f"  dropped, {reason}: {tally}" for reason, tally in self.dropped.items()]
         lines += [f"  warning, {reason}: {tally}" for reason, tally in self.warnings.items()]
