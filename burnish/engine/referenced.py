@@ -13,6 +13,7 @@ from burnish.data.forest import Forest
 from burnish.data.preparation.stream import PreparedStream
 from burnish.engine.arguments import TrainerArguments
 from burnish.engine.moving import MovingReference
+from burnish.engine.origin import some_weights
 from burnish.engine.precompute import with_reference_scores
 from burnish.engine.start import StartCheck
 from burnish.engine.step import Step
@@ -68,6 +69,9 @@ class ReferenceEngine(Engine):
             other = self._frozen_copy()
         self.reference = Reference.of(kind, self.model, other)
         self.reference.ready = self.models.for_now
+        # Of an adapter that is switched off, what was drawn for it says nothing of the reference.
+        own = other if other is not None else self.model
+        self.reference_weights = some_weights(own, trained=kind != "adapter off")
         self.start = StartCheck(self)
         self.start.is_open = kind != "given"
         if self.moves:

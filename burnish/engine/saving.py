@@ -8,6 +8,7 @@ from typing import Any
 from burnish.engine import assembly, rows
 from burnish.engine.adalora import adalora_of, refuse_checkpoint
 from burnish.engine.method import Method
+from burnish.engine.origin import write_origin
 from burnish.engine.plan import Plan
 from burnish.engine.survey import read_running, write_running
 from burnish.errors import UserError, shorten
@@ -79,6 +80,7 @@ class Saving(Method):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             write_running(self.running, output_dir)
+            write_origin(self, output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if adalora_of(self.model) is not None:

@@ -18,6 +18,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,11 +35,13 @@ from burnish.data.preparation.stream import PreparedStream
 from burnish.engine import arguments, assembly, rows
 from burnish.engine.adalora import RankSchedule, adalora_of, add_orthogonality
 from burnish.engine.balance import Balance
+from burnish.engine.checkpoints import asked_for
 from burnish.engine.display import follow
 from burnish.engine.evaluation import evaluated
 from burnish.engine.meter import Meter
 from burnish.engine.method import Method
 from burnish.engine.neftune import embedding_noise
+from burnish.engine.origin import check_origin
 from burnish.engine.plan import Plan, make_plan
 from burnish.engine.ranks import most_of, without_repeats
 from burnish.engine.saving import Saving
@@ -149,9 +152,10 @@ class Engine(Saving):
 
     # A step
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         if self.train_dataset is None:
             raise UserError("there are no rows to train on", where="train_dataset", fix="pass a dataset")
+        checkpoint = self.checkpoint_of(resume_from_checkpoint)
         with self.models.at_work():
             plan = self.get_ready()
             if self.is_world_process_zero():
@@ -159,12 +163,21 @@ class Engine(Saving):
                 rows.write_reports(self.preparation_reports, self.args.output_dir)
             self.skipped.begin_run()
             with self.screen:
-                output = super().train(*args, **kwargs)
+                output = super().train(checkpoint, *args, **kwargs)
         self.termination.check()
         if self.is_world_process_zero() and isinstance(self.train_dataset, PreparedStream):
             print(*self.train_dataset.reports, sep="\n")
             rows.write_reports(self.preparation_reports, self.args.output_dir)
         return output._replace(training_loss=output.metrics.get("train_loss", math.nan))
+
+    def checkpoint_of(self, given: str | bool | None) -> str | None:
+        """The folder of the checkpoint that is meant. Raises `UserError` where it is not one of this run."""
+        if self.args.fsdp or self.args.deepspeed:
+            return given or None  # type: ignore[return-value]  # their checkpoints have forms of their own
+        found = asked_for(given, Path(self.args.output_dir))
+        if found is not None:
+            check_origin(self, found)
+        return str(found) if found else None
 
     def _run_epoch(self, **kwargs: Any) -> None:
         """The steps of an epoch; none, where the checkpoint that is resumed from has taken all of them."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from burnish.engine.checkpoints import checkpoints
 from burnish.errors import UserError
 
 RECORD = "run.json"
@@ -37,73 +36,6 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def holds_a_run(folder: Path) -> bool:
     return any((folder / name).is_file() for name in OF_A_RUN) or bool(checkpoints(folder))
-
-
-# Checkpoints
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run folder, newest first."""
-    found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(found, key=_step, reverse=True)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def newest_complete(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that training can go on from, and what is wrong with those after it."""
-    passed: list[str] = []
-    for checkpoint in checkpoints(folder):
-        wrong = what_is_wrong(checkpoint)
-        if not wrong:
-            return checkpoint, passed
-        passed.append(f"{checkpoint.name} {wrong}")
-    return None, passed
-
-
-def what_is_wrong(checkpoint: Path) -> str:
-    """Why training cannot go on from a checkpoint; empty where it can.
-
-    Transformers writes into the final folder, so that a run that was killed leaves a part of one.
-    """
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return "was not written to its end"
-    if state.get("global_step") != _step(checkpoint):
-        return "says that it is of another step"
-    weights = sorted(checkpoint.glob("*.safetensors"))
-    if not weights or not all(map(_readable_weights, [*weights, *_shards(checkpoint)])):
-        return "has no weights that can be read"
-    if (checkpoint / "pytorch_model_fsdp.bin").exists() or list(checkpoint.glob("global_step*")):
-        return ""  # FSDP and DeepSpeed keep the optimizer's state in forms of their own
-    for name in ("optimizer.pt", "scheduler.pt"):
-        if not (checkpoint / name).is_file():
-            return f"has no {name}"
-        if not zipfile.is_zipfile(checkpoint / name):  # torch writes zip files, whose table is at the end
-            return f"has half of an {name}"
-    return "" if list(checkpoint.glob("rng_state*.pth")) else "has no state of the random numbers"
-
-
-def _readable_weights(file: Path) -> bool:
-    """Whether a file of weights is as long as its header says."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="numpy"):
-            return True
-    except (OSError, SafetensorError):
-        return False
-
-
-def _shards(checkpoint: Path) -> list[Path]:
-    """The files that an index of weights names."""
-    names: set[str] = set()
-    for index in checkpoint.glob("*.safetensors.index.json"):
-        names |= set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
-    return [checkpoint / name for name in names]
 
 
 # Room for a run

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from burnish.engine.checkpoints import is_no, newest_complete
 from burnish.errors import UserError
 from burnish.pipeline import folders
 from burnish.pipeline.hashes import hash_model
@@ -92,6 +93,8 @@ def _decided(stage: PreparedStage, inputs: Inputs, redone: Job | None) -> tuple[
         return "run", f"it starts from '{redone.stage.name}', which is trained anew", None
     if record.get("status") == "finished":
         return _finished(folder, record)
+    if is_no(stage.config.resume_from_checkpoint):
+        return "run", "it was interrupted, and resume_from_checkpoint is false", None
     return _broken(folder, record)
 
 
@@ -103,7 +106,7 @@ def _finished(folder: Path, record: Mapping[str, Any]) -> tuple[str, str, Path |
 
 
 def _broken(folder: Path, record: Mapping[str, Any]) -> tuple[str, str, Path | None]:
-    checkpoint, passed = folders.newest_complete(folder)
+    checkpoint, passed = newest_complete(folder)
     ended = "it failed" if record.get("status") == "failed" else "it was interrupted"
     notes = f" ({'; '.join(passed)})" if passed else ""
     if checkpoint is None:
@@ -158,7 +161,7 @@ def interruption(stage: PreparedStage, record: RunRecord) -> str:
     """Where Ctrl-C came, and what the same command does next."""
     if not record.begun:
         return f"{stage.name} was interrupted before it began: nothing was written"
-    checkpoint, _ = folders.newest_complete(stage.output)
+    checkpoint, _ = newest_complete(stage.output)
     way = f"goes on from {checkpoint.name}" if checkpoint else "starts over: no checkpoint was complete"
     return f"{stage.name} was interrupted at step {record.watch.step}; the same command {way}"
 
@@ -169,7 +172,8 @@ def take_folder(job: Job, held: ExitStack) -> Path | None:
     Raises `UserError`: another process trains into it, or did so since the stage was judged.
     """
     folder, reads = job.stage.output, paths_read_by(job.stage)
-    moves = job.action == "run" and not job.stage.config.resume_from_checkpoint
+    named = job.stage.config.resume_from_checkpoint
+    moves = job.action == "run" and (named is None or is_no(named))
     if moves:
         folders.check_room(folder, reads)
     killed = folders.was_killed(folder)

@@ -201,7 +201,8 @@ class PreparedStage:
     def run(self, watch: Any = None, checkpoint: str | None = None) -> StageResult:
         """Train, evaluate where there are rows for it, and save to the config's `output_dir`.
 
-        `watch` is a callback that is told of the trainer; `checkpoint` is gone on from.
+        `watch` is a callback that is told of the trainer; `checkpoint` is gone on from, where
+        `resume_from_checkpoint` names no other.
         """
         from burnish.models.memory import give_back
 
@@ -209,7 +210,8 @@ class PreparedStage:
         trainer = self._trainer()
         if watch is not None:
             watch.of(trainer)
-        trainer.train(resume_from_checkpoint=checkpoint or self.config.resume_from_checkpoint)
+        named = self.config.resume_from_checkpoint
+        trainer.train(resume_from_checkpoint=checkpoint if named is None else named)
         trainer.save_model()
         if self.eval_dataset is not None and not evaluated_at_the_end(trainer.state):
             trainer.evaluate()

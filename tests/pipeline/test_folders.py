@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from burnish.pipeline.folders import make_room, newest_complete, what_is_wrong
+from burnish.engine.checkpoints import newest_complete, what_is_wrong
+from burnish.pipeline.folders import make_room
 
 
 def checkpoint(folder, step):
