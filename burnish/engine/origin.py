@@ -1,9 +1,9 @@
 """What a run began with, written into its checkpoints. A run that resumes must begin with the same.
 
-    {"method": "DPOTrainer", "rows": "2f61", "reference": {"kind": "precomputed", "weights": [0.1, ...]}}
+    {"method": "DPOTrainer", "rows": "2f61", "reference": {"kind": "precomputed", "weights": [0.1]}}
 
-Weights of the optimizer mean nothing on other rows; and a reference that is made from the checkpoint is not the
-one that the run began with.
+Weights of the optimizer mean nothing on other rows, and a reference that is made from the checkpoint is not
+the one that the run began with.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class ReferenceEngine(Engine):
         self.reference = Reference.of(kind, self.model, other)
         self.reference.ready = self.models.for_now
         # Of an adapter that is switched off, what was drawn for it says nothing of the reference.
-        own = other if other is not None else self.model
+        own = other if kind == "given" and other is not None else self.model
         self.reference_weights = some_weights(own, trained=kind != "adapter off")
         self.start = StartCheck(self)
         self.start.is_open = kind != "given"
