@@ -2,35 +2,32 @@
 
     python -m benchmarks.trl_scripts [NAME ...]
 
-A line for each script: seconds, the first loss of both, and the error where one ends in an error.
+A line for each script and library: seconds, and the first loss, or the error.
 """
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[1] / "tests" / "trl" / "scripts"
-LAST = "\nprint('FIRST', next(entry['loss'] for entry in logged if 'loss' in entry))\n"
 
 
 def run(script: Path, library: str, model: str, folder: Path) -> str:
-    """The first loss, or the last line of the error."""
+    """Seconds and the first loss, or the error."""
     path = folder / f"{library}_{script.name}"
-    path.write_text(script.read_text(encoding="utf-8").replace("from trl", f"from {library}") + LAST)
+    path.write_text(script.read_text(encoding="utf-8").replace("from trl", f"from {library}"))
+    sys.argv = [str(path), model, str(folder / library / script.stem)]
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, str(path), model, str(folder / library / script.stem)],
-        capture_output=True,
-        text=True,
-    )
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        return f"{seconds:5.1f} s  {done.stderr.strip().splitlines()[-1][:100]}"
-    return f"{seconds:5.1f} s  {done.stdout.rpartition('FIRST')[2].strip()}"
+    try:
+        logged = runpy.run_path(str(path), run_name="__main__")["logged"]
+        result = f"{next(entry['loss'] for entry in logged if 'loss' in entry):.4f}"
+    except Exception as error:  # whatever a script ends in is its result
+        result = f"{type(error).__name__}: {error}".splitlines()[0][:100]
+    return f"{time.perf_counter() - started:5.1f} s  {result}"
 
 
 def main(names: list[str]) -> None:
@@ -42,7 +39,8 @@ def main(names: list[str]) -> None:
         for script in sorted(SCRIPTS.glob("*.py")):
             if not names or script.stem in names:
                 for library in ("trl", "burnish"):
-                    print(f"{script.stem:<26}{library:<9}{run(script, library, model, folder)}", flush=True)
+                    found = run(script, library, model, folder)
+                    print(f"{script.stem:<26}{library:<9}{found}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

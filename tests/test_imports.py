@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,10 @@ def test_help_is_light(words):
 def test_every_public_name_is_there(name):
     assert getattr(burnish, name).__name__ == name
     assert name in dir(burnish) and name in burnish.__all__
+
+
+def test_types_are_shipped():
+    assert (Path(burnish.__file__).parent / "py.typed").is_file()
 
 
 def test_unknown_names_are_attribute_errors():

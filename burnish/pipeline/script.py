@@ -26,7 +26,8 @@ class ScriptArguments(KnownOptions):
     datasets: list[dict] | None = described(
         None,
         "Several sources, in place of dataset_name: {path, name, split, data_files, columns, weight} each. "
-        "The weight is how many times a source's rows are in an epoch.",
+        "The weight is how many times a source's rows are in an epoch; a fraction, in its place, is its "
+        "share of all rows.",
     )
     eval_dataset_name: list[str] | str | None = described(
         None,
