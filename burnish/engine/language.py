@@ -63,6 +63,7 @@ class LanguageEngine(Engine):
     """`formatting_func` turns a row into text."""
 
     read_row = LANGUAGE
+    predicts_tokens = True
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class LanguageEngine(Engine):
         return self.args.token_metrics or not model.training
 
     def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
-        """The most likely tokens and the right ones: int[rows, longest], -100 where nothing is trained."""
+        """The most likely tokens and the right ones, side by side: int[rows, longest], padded with -100."""
         details = score(model, forest, details=True).details
         assert details is not None
         return rows_of(forest, details.top), rows_of(forest, forest.tokens[forest.target])

@@ -25,6 +25,7 @@ class Method(Trainer):
 
     config_class: ClassVar[type[EngineConfig]] = EngineConfig
     task: ClassVar[Task] = "causal"
+    predicts_tokens: ClassVar[bool] = False  # whether `predictions` are token ids
     read_row: ClassVar[Any]  # a dataset row (a mapping) -> Example or TokenizedExample
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -40,6 +40,7 @@ from burnish.engine.display import follow
 from burnish.engine.evaluation import evaluated
 from burnish.engine.meter import Meter
 from burnish.engine.method import Method
+from burnish.engine.metric_inputs import explained
 from burnish.engine.neftune import embedding_noise
 from burnish.engine.origin import check_origin
 from burnish.engine.plan import Plan, make_plan
@@ -94,7 +95,7 @@ class Engine(Saving):
             train_dataset=self._prepared(train_dataset, tokenizer, args, "train"),
             eval_dataset=self._prepared(eval_dataset, tokenizer, args, "eval"),
             processing_class=tokenizer,
-            compute_metrics=compute_metrics,
+            compute_metrics=explained(compute_metrics, type(self)),
             callbacks=[*(callbacks or []), *assembly.callbacks_of(args)],
             optimizers=optimizers,
             optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,

@@ -151,4 +151,5 @@ class DPOTrainer(ReferenceEngine):
         return dynamic_beta_scale(mean_margin, running, self.args.dynamic_beta)
 
     def predictions(self, model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
+        """Implicit rewards of (chosen, rejected): float[P, 2], and label 0: the first is better."""
         return first_is_better(self.rewards(model, forest).view(-1, 2))
