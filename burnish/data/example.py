@@ -6,7 +6,7 @@ row (dict) -> Example -> TokenizedExample -> Forest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,6 +64,11 @@ class Example:
         return bool(self.prompt) or len(self.completions) > 1
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is a text to learn and no more, so that turns may be trained in rows of their own."""
+        return len(self.completions) == 1 and not self.steps and "label" not in self.columns
+
+    @property
     def is_chat(self) -> bool:
         """Whether the texts are lists of messages."""
         return any(not isinstance(text, str) for text in (self.prompt, *self.completions))
@@ -82,7 +87,7 @@ class TokenizedExample:
     columns: dict[str, Any] = field(default_factory=dict)
     row: int = -1
     origin: str = ""  # where the row comes from, for messages: `pairs.jsonl, row 17 (id 95)`
-    warning: str = ""  # what looks wrong, for the report
+    warning: str = ""  # what looks wrong, for the report; several are joined by `joined_warnings`
     dropped: str = ""  # why it is not trained, where its text says so
 
     @property
@@ -128,6 +133,11 @@ class TokenizedExample:
             row.get("row", -1),
             row.get("origin", ""),
         )
+
+
+def joined_warnings(warnings: Iterable[str]) -> str:
+    """Different warnings of an example as one text, a line for each."""
+    return "\n".join(dict.fromkeys(line for warning in warnings for line in warning.splitlines()))
 
 
 PREPARED_COLUMNS = frozenset({"prompt_ids", "completion_ids", "completion_mask", "row", "origin"})

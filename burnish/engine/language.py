@@ -36,6 +36,16 @@ class LanguageConfig(EngineConfig):
     )
     assistant_only_loss: bool = described(False, "Train the assistant's turns of a chat only.")
     last_turn_only_loss: bool = described(False, "Train the last turn of the assistant only.")
+    match_generation_prompt: bool = described(
+        True,
+        "Train a turn of a chat where it follows all of the generation prompt, in a row of its own where the "
+        "whole chat lacks a part of it (<think>, in Qwen 3.6). False: in the whole chat, with a warning.",
+    )
+    end_last_turn: bool = described(
+        False,
+        "Where the chat template writes no end of turn (GLM), end the last turn with the token of the next "
+        "role, at which generation stops.",
+    )
     truncation_mode: str = described(
         "keep_start",
         "What becomes of a row that is too long: which end is kept, or drop it, or stop (error), or split it "
@@ -81,6 +91,8 @@ class LanguageEngine(Engine):
         names = (
             "completion_only_loss",
             "last_turn_only_loss",
+            "match_generation_prompt",
+            "end_last_turn",
             "dataset_text_field",
         )
         return {name: getattr(args, name) for name in names}

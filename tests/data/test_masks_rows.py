@@ -12,10 +12,11 @@ from burnish.data.preparation.prepare import prepare
 from burnish.data.reading.formats import LANGUAGE, PREFERENCE
 from burnish.data.text.control import WARNING, control_tokens
 from burnish.data.text.tokenize import tokenize
+from burnish.data.text.turns import COMPOSED, OFF_PROMPT, UNENDED
 from burnish.errors import UserError
 from tests.data import chats
 from tests.data.chats import assistant, byte_tokenizer, user, word_tokenizer
-from tests.data.families import FAMILIES, KINDS, calls, thinking
+from tests.data.families import FAMILIES, KINDS, WEATHER, calls, thinking
 from tests.data.test_masks import ASSISTANT_ONLY, examples_of, marked
 
 EVERYTHING = PreparationOptions()
@@ -151,7 +152,7 @@ def test_a_completion_of_several_turns_is_several_rows_and_a_pair_of_them_is_ref
     assert isinstance(found, UserError) and "in a completion of several turns" in str(found)
 
 
-@pytest.mark.parametrize("name", ["llama3", "deepseek_r1", "qwen2_5"])
+@pytest.mark.parametrize("name", ["llama3", "deepseek_v3", "qwen2_5"])
 @pytest.mark.parametrize("options", [EVERYTHING, ASSISTANT_ONLY])
 def test_reasoning_that_a_template_never_writes_is_refused(name, options):
     tokenizer = FAMILIES[name].tokenizer("bytes")
@@ -159,10 +160,61 @@ def test_reasoning_that_a_template_never_writes_is_refused(name, options):
     assert "the chat template leaves out the reasoning of message 3" in message
 
 
-def test_reasoning_within_the_content_is_refused_where_the_template_always_cuts_it_out():
-    row = {"messages": [user("one"), assistant("<think>hm</think>two")]}
-    message = refusal(row, FAMILIES["deepseek_r1"].tokenizer("bytes"))
-    assert "the chat template leaves out the reasoning of message 1" in message
+@pytest.mark.parametrize(
+    "turn", [assistant("<think>\nhm\n</think>\n\ntwo"), thinking(assistant("two"), "hm")]
+)
+def test_reasoning_that_a_template_cuts_out_stands_after_the_prompt_that_opens_it(turn):
+    """As the model writes it: after the <think> of the generation prompt."""
+    tokenizer = FAMILIES["deepseek_r1"].tokenizer("bytes")
+    row = {"messages": [user("zero"), assistant("yes"), user("one"), turn]}
+    whole, own = examples_of(row, tokenizer)
+    assert trained(row, tokenizer, ASSISTANT_ONLY)[1:] == ["hm\n</think>\n\ntwo<｜end▁of▁sentence｜>"]
+    prompt = tokenizer.apply_chat_template(row["messages"][:3], tokenize=False, add_generation_prompt=True)
+    assert marked(own, tokenizer).startswith(prompt + "⟦hm")
+    assert own.warning == COMPOSED and whole.warning == OFF_PROMPT
+
+
+def test_a_completion_with_reasoning_that_a_template_cuts_out_begins_after_the_prompt():
+    tokenizer = FAMILIES["deepseek_r1"].tokenizer("bytes")
+    row = {"prompt": [user("one")], "completion": [thinking(assistant("two"), "hm")]}
+    example = examples_of(row, tokenizer, EVERYTHING)[-1]
+    assert tokenizer.decode(example.prompt).endswith("<think>\n") and all(example.trained[0])
+
+
+# Turns that do not follow the generation prompt
+
+OPENS = byte_tokenizer(chats.OPENS_REASONING)
+
+
+def test_turns_that_the_whole_chat_writes_without_the_generation_prompt_have_rows_of_their_own():
+    assert trained(chat({}, {}, {}), OPENS, ASSISTANT_ONLY) == [
+        f"\n</think>\n\n{answer}<|im_end|>\n" for answer in ("six", "four", "two")
+    ]
+    for example in examples_of(chat({}, {}, {}), OPENS):
+        prompt = marked(example, OPENS).split("⟦")[0]
+        assert prompt.endswith("<|im_start|>assistant\n<think>\n") and not example.warning
+
+
+def test_they_stay_in_the_whole_chat_on_request_and_the_report_counts_such_rows():
+    options = PreparationOptions(assistant_only_loss=True, match_generation_prompt=False)
+    assert trained(chat({}, {}, {}), OPENS, options) == [
+        "two<|im_end|>\n",
+        "four<|im_end|>\n",
+        "\n</think>\n\nsix<|im_end|>\n",
+    ]
+    rows = Dataset.from_list([chat({}, {}, {}), {"messages": [user("a"), assistant("b")]}])
+    warnings = prepare(rows, LANGUAGE, OPENS, options).report.warnings
+    assert {reason: tally.rows for reason, tally in warnings.items()} == {OFF_PROMPT: [0]}
+
+
+def test_a_pair_keeps_them_with_a_warning():
+    pair = {
+        "prompt": QUESTIONS[:1],
+        "chosen": [*ANSWERS[:1], *QUESTIONS[1:2], ANSWERS[1]],
+        "rejected": ANSWERS[:1],
+    }
+    ((example,),) = tokenize([PREFERENCE(pair)], OPENS, EVERYTHING)
+    assert len(example.completions) == 2 and example.warning == OFF_PROMPT
 
 
 READS_KEY_ONLY = chats.CHATML.replace(
@@ -184,6 +236,28 @@ def test_text_between_two_pieces_of_reasoning_is_not_lost():
 
 
 # Tool calls
+
+
+@pytest.mark.parametrize("known", ["m.content is not defined", "m.content == ''"])
+@pytest.mark.parametrize("content", ["", None])
+def test_no_content_beside_a_call_is_given_in_the_form_that_the_template_knows(known, content):
+    written = "{% if m.tool_calls and " + known + " %}{{ m.tool_calls[0].function | tojson }}{% endif %}"
+    tokenizer = byte_tokenizer(chats.CHATML.replace("{{ m.content }}", written + "{{ m.content }}"))
+    row = {"messages": [user("one"), calls(content=content)]}
+    (run,) = trained(row, tokenizer, ASSISTANT_ONLY)
+    assert run.startswith('{"name": "weather"')
+
+
+def test_tools_that_a_template_leaves_out_are_a_warning():
+    row = {"messages": [user("one"), assistant("two")], "tools": [WEATHER]}
+    assert examples_of(row, CHATML)[0].warning == "the chat template leaves out the tools"
+    for name in ("qwen3", "mistral_v3", "gpt_oss", "llama3_1", "lfm2", "granite"):
+        assert examples_of(row, FAMILIES[name].tokenizer("bytes"))[0].warning == "", name
+
+
+def test_several_warnings_of_a_row_are_counted_one_by_one():
+    rows = Dataset.from_list([{"messages": [user(TRAP), assistant("two")], "tools": [WEATHER]}])
+    assert len(prepare(rows, LANGUAGE, CHATML, EVERYTHING).report.warnings) == 2
 
 
 def test_calls_that_a_template_leaves_out_are_refused_though_their_words_stand_elsewhere():
@@ -304,3 +378,21 @@ def test_a_template_without_an_end_of_turn_is_a_warning():
     assert "no end of turn" in example.warning
     (example,) = examples_of({"messages": [user("one"), assistant("two")]}, CHATML)
     assert example.warning == ""
+
+
+@pytest.mark.parametrize("name", ["glm4", "glm4_5"])
+def test_the_last_turn_ends_with_the_token_of_the_next_role_on_request(name):
+    tokenizer = FAMILIES[name].tokenizer("bytes")
+    options = PreparationOptions(assistant_only_loss=True, end_last_turn=True)
+    asked = {"messages": [user("one"), assistant("two"), user("three"), assistant("four")]}
+    called = {"messages": [user("one"), calls()], "tools": [WEATHER]}
+    for row, end in ((asked, "<|user|>"), (called, "<|observation|>")):
+        (example,) = examples_of(row, tokenizer, options)
+        assert trained(row, tokenizer, options)[-1].endswith(end) and example.warning == ""
+        assert [e.warning for e in examples_of(row, tokenizer)] == [UNENDED]
+        assert example.completions[0][:-1] == examples_of(row, tokenizer)[0].completions[0]
+
+
+def test_the_last_turn_of_a_template_that_ends_it_stays_as_it_is():
+    options = PreparationOptions(end_last_turn=True)
+    assert trained(chat({}, {}, {}), options=options) == trained(chat({}, {}, {}))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from burnish.data.example import PREPARED_COLUMNS, Example, TokenizedExample
+from burnish.data.example import PREPARED_COLUMNS, Example, TokenizedExample, joined_warnings
 from burnish.data.preparation.truncate import fit, nothing_said
 from burnish.data.reading.messages import unread_keys
 from burnish.data.sources.rows import Origins, RowReader
@@ -116,7 +116,7 @@ class Pass:
         if not unread:
             return found
         warning = f"messages have keys that nothing reads: {', '.join(unread)}"
-        return [replace(each, warning=each.warning or warning) for each in found]
+        return [replace(each, warning=joined_warnings([each.warning, warning])) for each in found]
 
     @cached_property
     def _template(self) -> str:

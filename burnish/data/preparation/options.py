@@ -35,6 +35,11 @@ class PreparationOptions:
     """Train the assistant's turns only; chats only. None: where a completion has turns of others too."""
     last_turn_only_loss: bool = False
     """Train the last turn of the assistant only; chats only."""
+    match_generation_prompt: bool = True
+    """Train a turn of a chat where it follows all of the generation prompt, in a row of its own if the whole
+    chat lacks a part of it there (Qwen 3.5 and 3.6: `<think>`); False: in the whole chat, with a warning."""
+    end_last_turn: bool = False
+    """Where the chat template writes no end of turn (GLM), the last turn ends with the next role's token."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """The dataset's own names of columns: {"prompt": "question"} reads `question` as the prompt, and
     {"context": ""} leaves `context` out."""

@@ -149,7 +149,12 @@ def _tallies(columns: pa.Table, reason_column: str) -> dict[str, Tally]:
     tallies: dict[str, Tally] = {}
     noted = columns.filter(pc.not_equal(columns[reason_column], ""))
     reasons, rows, indices = (noted[name].to_pylist() for name in (reason_column, "row", "index"))
-    for reason, row, index in zip(reasons, rows, indices, strict=True):
+    each = (
+        (line, *place)
+        for lines, *place in zip(reasons, rows, indices, strict=True)
+        for line in lines.split("\n")
+    )
+    for reason, row, index in each:
         tally = tallies.setdefault(reason, Tally(first=index))
         tally.count += 1
         if len(tally.rows) < SHOWN_ROWS:

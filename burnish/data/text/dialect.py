@@ -1,20 +1,23 @@
 """Messages as a chat template wants them.
 
 Templates differ in what they read of a message: reasoning under a key, or within the content; the arguments
-of a tool call as an object, or as JSON text. What a template does is found out by showing it a message.
+of a tool call as an object, or as JSON text; no content beside a call as an empty text, or not at all.
+What a template does is found out by showing it a message.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from burnish.data.example import Message
 from burnish.data.reading.messages import REASONING_KEYS
-from burnish.data.text.render import Render
+from burnish.data.text.render import Render, chat_renderer
 from burnish.errors import UserError
+
+Answer = TypeVar("Answer")
 
 
 def for_template(messages: Sequence[Message], tokenizer: Any, render: Render) -> list[Message]:
@@ -35,8 +38,12 @@ def _adapted(message: Message, tokenizer: Any, render: Render) -> Message:
             adapted |= {"content": answer, REASONING_KEYS[0]: thought}
     if reasoning := adapted.get(REASONING_KEYS[0]):
         adapted |= dict.fromkeys(REASONING_KEYS, reasoning)
-    if message.get("tool_calls") and _known(_wants_json, tokenizer, render):
-        adapted["tool_calls"] = [_with_json(call) for call in message["tool_calls"]]
+    if message.get("tool_calls"):
+        as_json, empty = _known(_call_form, tokenizer, render)
+        if as_json:
+            adapted["tool_calls"] = [_with_json(call) for call in message["tool_calls"]]
+        if not message.get("content"):
+            adapted = {key: value for key, value in adapted.items() if key != "content"} | empty
     return adapted
 
 
@@ -59,10 +66,10 @@ def _with_json(call: dict[str, Any]) -> dict[str, Any]:
 
 # What a template does
 
-_found: WeakKeyDictionary[Any, dict[Any, bool]] = WeakKeyDictionary()
+_found: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
 
 
-def _known(question: Callable[[Render], bool], tokenizer: Any, render: Render) -> bool:
+def _known(question: Callable[[Render], Answer], tokenizer: Any, render: Render) -> Answer:
     """The answer to a question about the tokenizer's template, asked once."""
     answers = _found.setdefault(tokenizer, {})
     key = (question, str(tokenizer.chat_template))
@@ -71,23 +78,58 @@ def _known(question: Callable[[Render], bool], tokenizer: Any, render: Render) -
     return answers[key]
 
 
+NO_TOOLS = "the chat template leaves out the tools"
+
+
+def writes_tools(tokenizer: Any) -> bool:
+    """Whether the template says anything of tools that it is given."""
+    return _known(_writes_tools, tokenizer, chat_renderer(tokenizer, [WEATHER]))
+
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "weather_of_place",
+        "description": "The weather of a place.",
+        "parameters": {
+            "type": "object",
+            "properties": {"place": {"type": "string", "description": "Where it is."}},
+            "required": ["place"],
+        },
+    },
+}
+
+
+def _writes_tools(render: Render) -> bool:
+    shown = _shown(render, {"role": "assistant", "content": "Cold."})
+    refused = not shown  # this tool, and it may take others
+    return refused or WEATHER["function"]["name"] in shown
+
+
 def _reads_reasoning(render: Render) -> bool:
     thoughtful = {"content": "Cold.", **dict.fromkeys(REASONING_KEYS, "Bern?")}
     return "Bern?" in _shown(render, {"role": "assistant", **thoughtful})
 
 
-def _wants_json(render: Render) -> bool:
-    """Whether the template writes arguments as they are, and so wants them as JSON text.
+def _call_form(render: Render) -> tuple[bool, dict[str, Any]]:
+    """Whether the template wants arguments as JSON text, and what stands for no content beside a call.
 
-    Of an object, such a template shows Python's `'place': 'Bern'`, or it fails.
+    The first form that the call is written in. Of an object, a template that wants JSON shows
+    `'place': 'Bern'`, as Python does, or fails. Null is none of the forms: transformers takes it out.
     """
     function = {"name": "weather", "arguments": {"place": "Bern"}}
     call = {"id": "abcdefghi", "type": "function", "function": function}
-    message = {"role": "assistant", "content": "", "tool_calls": [call]}
-    shown = _shown(render, message)
-    if shown and "'place': 'Bern'" not in shown:
-        return False
-    return '"place": "Bern"' in _shown(render, {**message, "tool_calls": [_with_json(call)]})
+    for empty in NO_CONTENT:
+        for as_json in (False, True):
+            calls = [_with_json(call) if as_json else call]
+            shown = _shown(render, {"role": "assistant", **empty, "tool_calls": calls})
+            written = "weather" in shown and "'place': 'Bern'" not in shown
+            if written and (not as_json or '"place": "Bern"' in shown):
+                return as_json, empty
+    return False, NO_CONTENT[0]
+
+
+NO_CONTENT: tuple[dict[str, Any], ...] = ({"content": ""}, {})
 
 
 def _shown(render: Render, answer: Message) -> str:

@@ -209,7 +209,7 @@ class Marks:
         return next(free, ALPHABETS[0])
 
 
-END_OF_REASONING = "</think>"
+BEGIN_OF_REASONING, END_OF_REASONING = "<think>", "</think>"
 REASONING = re.compile(r"</?think>")
 HEAD = re.compile(r"<[^<>\s]+>\s*")
 TAIL = re.compile(r"\s*(<[^<>\s]+>|/\w+)\Z")

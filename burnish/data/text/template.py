@@ -28,7 +28,16 @@ from burnish.data.reading.messages import REASONING_KEYS
 from burnish.data.text.beginnings import ANSWER, QUESTION, Beginnings
 from burnish.data.text.control import strings
 from burnish.data.text.encode import common_prefix
-from burnish.data.text.marks import END_OF_REASONING, LEVELS, Kind, Part, Piece, Rendering, spellings
+from burnish.data.text.marks import (
+    BEGIN_OF_REASONING,
+    END_OF_REASONING,
+    LEVELS,
+    Kind,
+    Part,
+    Piece,
+    Rendering,
+    spellings,
+)
 from burnish.data.text.render import Render
 from burnish.data.text.seams import Split, cut_after_end, cut_at, cut_before_opening, cut_within_prompt, shape
 from burnish.errors import UserError, shorten
@@ -127,6 +136,32 @@ class Conversation:
         """Whether nothing follows the last message's content, because the template has no end of turn."""
         return self._may_lack_end(self.count - 1, len(self._written.text)) and self.chat.lacks_ends
 
+    @property
+    def next_role(self) -> str:
+        """The token that begins the turn after the last message; nothing if no single token does."""
+        calls = "tool_calls" in self.messages[-1]
+        after = {"role": "tool", "content": "?"} if calls else QUESTION
+        longer = self.chat.render([*self.messages, after], False)
+        text = self._written.text
+        marker = MARKER.match(longer, len(text)) if longer.startswith(text) else None
+        return marker[0] if marker else ""
+
+    def prompt(self, turn: int) -> str:
+        """The text that the model is given to write message `turn`; nothing if the template refuses it."""
+        opened = self.chat.opened(turn)
+        return opened.text if opened is not None else ""
+
+    def as_generated(self, turn: int) -> str:
+        """What the model writes of the last message after a prompt that begins its reasoning."""
+        message, own = self.messages[turn], self._pieces_of(turn)
+        if "tool_calls" in message or not own:
+            return ""
+        content = message["content"]
+        if thought := message.get(REASONING_KEYS[0], ""):
+            content = f"{thought.strip()}\n{END_OF_REASONING}\n\n{content}"
+        written = content.strip().removeprefix(BEGIN_OF_REASONING).lstrip("\n")
+        return written + self._written.text[own[-1].stop :]
+
     def _may_lack_end(self, turn: int, stop: int) -> bool:
         """Whether what the message says stands right before `stop`, as far as it is easy to tell."""
         message = self.messages[turn]
@@ -216,7 +251,10 @@ class Conversation:
         except UserError:
             return None
         if seam.endswith(split.right):
-            return cut_at(seam, len(seam) - len(split.right))
+            place = len(seam) - len(split.right)
+            closed = asked.chat.closed(turn + 1)
+            prompt = split.left.removeprefix((closed.after(anchor) if closed is not None else None) or "")
+            return cut_at(seam, place, sure=split.sure and seam.endswith(prompt, 0, place))
         return cut_before_opening(seam, longer, "", None)
 
     def _is_silent(self, turn: int) -> bool:

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.data.example import Example, Text, TokenizedExample
+from burnish.data.example import Example, Text, TokenizedExample, joined_warnings
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.reading.readers import TEMPLATE_COLUMNS
 from burnish.data.text.control import WARNING as CONTROL_WARNING
 from burnish.data.text.control import ControlTokens, control_tokens
-from burnish.data.text.dialect import for_template
+from burnish.data.text.dialect import NO_TOOLS, for_template, writes_tools
 from burnish.data.text.encode import Encoded, common_prefix, encode
 from burnish.data.text.render import Render, chat_renderer
 from burnish.data.text.template import Conversation, Span
-from burnish.data.text.turns import Passage, passages, trained_turns
+from burnish.data.text.turns import passages, trained_turns
 from burnish.errors import UserError
 
 
@@ -142,7 +142,10 @@ def _prompt_alone(
     text = render(for_template(messages, tokenizer, render), True)
     if hides:
         text, renamed = control.restore(text)
-    return Branch(text, None, None, renamed, CONTROL_WARNING if hides else "")
+    warnings = [CONTROL_WARNING] if hides else []
+    if tools and not writes_tools(tokenizer):
+        warnings.append(NO_TOOLS)
+    return Branch(text, None, None, renamed, joined_warnings(warnings))
 
 
 def _renderer(example: Example, tokenizer: Any, options: PreparationOptions, tools: Any) -> Render:
@@ -183,14 +186,20 @@ def _chat_branches(
         messages, tools = control.hide_messages(messages), control.hide_tools(tools)
     render = _renderer(example, tokenizer, options, tools)
     whole = Conversation.of(for_template(messages, tokenizer, render), render)
+    always = [CONTROL_WARNING] if hides else []
+    if tools and not writes_tools(tokenizer):
+        always.append(NO_TOOLS)
+    match_prompt = options.match_generation_prompt and example.is_whole
     branches = []
-    for passage in passages(whole, turns, 0 if prompt_trained else len(prompt)):
-        text, renamed = passage.conversation.text, ""
+    for made in passages(whole, turns, 0 if prompt_trained else len(prompt), match_prompt):
+        passage = made.ended(options.end_last_turn)
+        text, renamed = passage.text, ""
         if hides:
             text, renamed = control.restore(text)
-        start = _completion_start(passage, len(prompt)) if example.splits else None
+        start = passage.completion_start(len(prompt)) if example.splits else None
         steps = _steps_in(text, start, completion[-1]["content"], example.steps) if example.steps else ()
-        branches.append(Branch(text, start, passage.spans, renamed, _warning(passage, hides), steps))
+        warning = joined_warnings([*always, *passage.warnings])
+        branches.append(Branch(text, start, passage.spans, renamed, warning, steps))
     return branches
 
 
@@ -206,27 +215,6 @@ def _steps_in(text: str, start: int | None, content: str, steps: tuple[int, ...]
         )
     before = content.index(written)
     return tuple(found + min(end - before, len(written)) for end in steps)
-
-
-def _completion_start(passage: Passage, turn: int) -> int:
-    """The character where the completion begins, which is with message `turn`."""
-    conversation = passage.conversation
-    if 0 < turn < len(conversation.messages):
-        return conversation.start(turn)
-    return len(conversation.text) * (turn > 0)
-
-
-def _warning(passage: Passage, hides: bool) -> str:
-    if hides:
-        return CONTROL_WARNING
-    conversation = passage.conversation
-    ends_with_answer = conversation.messages[-1]["role"] == "assistant" and (
-        passage.spans is None or (len(passage.spans) > 0 and passage.spans[-1][1] == len(conversation.text))
-    )
-    return UNENDED if ends_with_answer and conversation.unended else ""
-
-
-UNENDED = "the chat template writes no end of turn after the last message, so that none is trained"
 
 
 # Tokens
@@ -263,7 +251,7 @@ def _assemble(
         {name: value for name, value in example.columns.items() if name not in TEMPLATE_COLUMNS},
         example.row,
         example.origin,
-        next((branch.warning for branch in draft.branches if branch.warning), ""),
+        joined_warnings(branch.warning for branch in draft.branches),
     )
 
 
