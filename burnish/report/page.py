@@ -93,7 +93,7 @@ def parts(stage: StageView) -> list[Part]:
     """The parts of a stage that there is something to show of."""
     there = {
         "curves": ("Curves", stage.charts),
-        "notices": ("Rules of thumb", stage.notices),
+        "notices": ("Training diagnostics", stage.notices),
         "reward": ("As a reward model", stage.reward),
         "samples": ("Samples over time", stage.samples),
         "data": ("Data", stage.rows or stage.inspected),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from burnish.pipeline import options_catalog
 from burnish.pipeline.catalog import COMMAND, TABLES, Said, columns, document, documentation, lines_of, title
 from burnish.pipeline.methods import METHODS
 
@@ -22,6 +23,25 @@ LOSSES = [
 
 def test_the_file_is_up_to_date():
     assert FILE.read_text(encoding="utf-8") == document(), f"stale: {COMMAND}"
+
+
+def test_the_options_are_up_to_date():
+    written = FILE.with_name("options.md").read_text(encoding="utf-8")
+    assert written == options_catalog.document(), f"stale: {options_catalog.COMMAND}"
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_every_option_is_in_a_table_that_holds_for_the_method(method):
+    """Under its method where that has it in a way of its own, else among those of all, or of no effect."""
+    text = options_catalog.document()
+    own = text.partition(f"## {method.prefix}\n")[2].partition("\n## ")[0]
+    common, _, idle = text.partition("## Data\n")[2].partition("## Without effect, or refused")
+    for field in method.fields().values():
+        if options_catalog.is_idle(field):
+            assert f"| `{field.name}` | {' '.join(field.help.split())} |" in idle
+        else:
+            line = options_catalog.table([field]).splitlines()[-1]
+            assert line in own or (line in common and f"| `{field.name}` |" not in own)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -115,7 +115,7 @@ def test_levels_of_headings_have_no_gaps(open_page, pipeline, run):
 def test_the_page_of_one_run(open_page, run):
     page = open_page(run / NAME)
     assert page.locator("main > section > h2").all_inner_texts() == [
-        *("Curves", "Rules of thumb", "Samples over time", "Data", "Cost", "Config", "Decisions"),
+        *("Curves", "Training diagnostics", "Samples over time", "Data", "Cost", "Config", "Decisions"),
         *("Lineage", "Reproduce"),
     ]
     figures = page.locator(".figures dd").all_inner_texts()
