@@ -135,6 +135,10 @@ class TokenizedExample:
         )
 
 
+CONTROL_TOKENS = "control tokens in the content, encoded as text"
+"""A warning of an example, here since inspection, which needs no tokenizer library, knows it too."""
+
+
 def joined_warnings(warnings: Iterable[str]) -> str:
     """Different warnings of an example as one text, a line for each."""
     return "\n".join(dict.fromkeys(line for warning in warnings for line in warning.splitlines()))

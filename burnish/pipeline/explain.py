@@ -36,7 +36,7 @@ LOSS_TABLES = {
 
 BURNISH_ONLY = frozenset(
     "as_chats attribute_weights attributes bad_row_budget columns divergence_temperature dynamic_beta "
-    "early_stopping_patience "
+    "early_stopping_patience end_last_turn match_generation_prompt "
     "eval_dataset_name focal_gamma last_turn_only_loss length_penalty margin_offset on_bad_row "
     "ordinal_levels positive_penalty row_function sample_max_new_tokens sample_prompts sample_steps tier "
     "token_metrics tokens_per_forward".split()

@@ -371,10 +371,14 @@ CHECKS = (
 
 UNREADABLE = "The row cannot be read, which stops a run."
 DROPPED = ("The row is counted and left out of training.", "mend the row, or let it go")
+WARNED = (
+    "The report of a run counts these rows too.",
+    "use another chat template, or chat_template_kwargs; docs/data.md says more",
+)
 TOO_LONG = ("Within max_length there is nothing of it to train.", "raise max_length, or let the row go")
 
 
 def cure_of(finding: Finding) -> Cure:
     """What `--fix` does with the rows of a finding."""
     known = {check.name: check.cure for check in CHECKS}
-    return known.get(finding.check, "quarantine")
+    return known.get(finding.check, "keep" if finding.severity == "warning" else "quarantine")

@@ -13,8 +13,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from burnish.data.example import Example, TokenizedExample
-from burnish.data.inspection.checks import CHECKS, DROPPED, TOO_LONG, UNREADABLE, Check, Collector, Setting
+from burnish.data.example import CONTROL_TOKENS, Example, TokenizedExample
+from burnish.data.inspection.checks import (
+    CHECKS,
+    DROPPED,
+    TOO_LONG,
+    UNREADABLE,
+    WARNED,
+    Check,
+    Collector,
+    Setting,
+)
 from burnish.data.inspection.figures import Figures
 from burnish.data.inspection.inspection import Finding, Inspection, Severity, ShownRow
 from burnish.data.inspection.overlap import Evaluation
@@ -195,6 +204,7 @@ class Tally:
         self._faults: dict[str, dict[int, str]] = {}
         self._fixes: dict[str, str] = {}
         self._dropped: dict[str, dict[int, str]] = {}
+        self._warned: dict[str, dict[int, str]] = {}
 
     def add(self, seen: Seen) -> None:
         if seen.own_id:
@@ -204,6 +214,9 @@ class Tally:
             self._fixes.setdefault(seen.fault.reason, seen.fault.fix)
         elif seen.dropped:
             self._dropped.setdefault(seen.dropped, {})[seen.number] = ""
+        else:
+            for warning in {line for example in seen.tokenized for line in example.warning.splitlines()}:
+                self._warned.setdefault(warning, {})[seen.number] = ""
 
     def findings(self, collectors: list[tuple[Check, Collector]]) -> list[Finding]:
         """All of them, the gravest first and then the most frequent."""
@@ -213,6 +226,11 @@ class Tally:
         ]
         found += [
             self._finding(why, "dropped", *_of_dropped(why), rows) for why, rows in self._dropped.items()
+        ]
+        found += [
+            self._finding(why, "warning", *WARNED, rows)
+            for why, rows in self._warned.items()
+            if why != CONTROL_TOKENS  # a check of its own says which
         ]
         for check, collector in collectors:
             rows = collector.found()

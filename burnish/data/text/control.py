@@ -24,11 +24,11 @@ from weakref import WeakKeyDictionary
 from tokenizers import Tokenizer
 from transformers import TokenizersBackend
 
-from burnish.data.example import Message
+from burnish.data.example import CONTROL_TOKENS, Message
 from burnish.data.text.encode import Encoded, with_places
 from burnish.errors import UserError
 
-WARNING = "control tokens in the content, encoded as text"
+WARNING = CONTROL_TOKENS
 
 REASONING_MARKERS = frozenset({"<think>", "</think>", "[THINK]", "[/THINK]"})
 """An assistant's content may have these: templates know them there, and the model writes them."""

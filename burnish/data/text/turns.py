@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from burnish.data.example import Message
 from burnish.data.preparation.options import PreparationOptions
 from burnish.data.text.marks import BEGIN_OF_REASONING
+from burnish.data.text.seams import shape
 from burnish.data.text.template import Conversation, Span
 from burnish.errors import UserError
 
@@ -107,7 +108,7 @@ def passages(
     rendering has the reasoning or the calls of a turn.
     """
     own = whole.turns_of("assistant", first) if turns is None else turns
-    elsewhere = {turn for turn in own if match_prompt and _better_alone(whole, turn)}
+    elsewhere = _elsewhere(whole, own) if match_prompt else set()
     left = [turn for turn in own if turn in elsewhere or whole.abridges(turn)]
     kept = [turn for turn in own if turn not in left]
     found = []
@@ -138,12 +139,21 @@ def _follows_prompt(conversation: Conversation, turn: int) -> bool:
         return False
 
 
-def _better_alone(whole: Conversation, turn: int) -> bool:
-    """Whether a turn follows the generation prompt only in the chat that is cut after it."""
-    if turn == whole.count - 1 or _follows_prompt(whole, turn):
-        return False
-    cut = whole.cut_after(turn)
-    return _follows_prompt(cut, turn) and not cut.abridges(turn)
+def _elsewhere(whole: Conversation, turns: Sequence[int]) -> set[int]:
+    """The turns that follow the generation prompt only in the chat that is cut after them."""
+    found, never = set(), set()
+    for turn in turns:
+        if turn == whole.count - 1 or _follows_prompt(whole, turn):
+            continue
+        kind = shape(whole.messages, turn - 1), shape(whole.messages, turn)
+        if kind in never:  # a rendering for every turn would be for nothing
+            continue
+        cut = whole.cut_after(turn)
+        if _follows_prompt(cut, turn) and not cut.abridges(turn):
+            found.add(turn)
+        else:
+            never.add(kind)
+    return found
 
 
 def _warnings(conversation: Conversation, turns: Sequence[int]) -> tuple[str, ...]:

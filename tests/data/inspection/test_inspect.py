@@ -191,3 +191,12 @@ def test_rows_are_named_by_their_number_in_the_source(tmp_path):
 def test_the_inspection_is_json():
     text = json.dumps(inspected(chats(3, 4), byte_tokenizer(CHATML), show=1).to_dict())
     assert json.loads(text)["read"] == 2
+
+
+def test_what_preparation_warns_of_is_a_finding():
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+    rows = [{"messages": [user("one"), assistant("two")], "tools": [tool]}]
+    found = inspected(rows, byte_tokenizer(CHATML)).findings
+    assert [(f.check, f.severity, f.count) for f in found] == [
+        ("the chat template leaves out the tools", "warning", 1)
+    ]
