@@ -68,12 +68,16 @@ class Visits:
         page = context.new_page()
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (self.complaints.append("dialog"), dialog.dismiss()))
+        page.on("dialog", self._dismiss)
         address = path.resolve().as_uri()
         page.on("request", lambda request: self._note(request.url, address))
         page.emulate_media(media=media, color_scheme=scheme)
         page.goto(address)
         return page
+
+    def _dismiss(self, dialog):
+        self.complaints.append("dialog")
+        dialog.dismiss()
 
     def _note(self, url: str, address: str) -> None:
         if url.split("#")[0] != address:

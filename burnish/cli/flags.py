@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.errors import UserError, shorten
 from burnish.pipeline.fields import Field
-from burnish.pipeline.settings import Setting, unknown_key
+from burnish.pipeline.settings import SHORT_NAMES, Setting, unknown_key
 from burnish.pipeline.values import is_flag, is_list
 from burnish.secrets import learn
 
@@ -22,6 +22,7 @@ def read_flags(words: list[str], fields: Mapping[str, Field], help_command: str)
     for flag, values in grouped(words):
         name = flag.lstrip("-").replace("-", "_")
         learn(name, values)
+        name = name if name in fields else SHORT_NAMES.get(name, name)
         positive = name.removeprefix("no_")
         if name not in fields and positive in fields and is_flag(fields[positive].annotation):
             if values:

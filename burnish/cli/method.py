@@ -10,7 +10,7 @@ from burnish.cli.flags import read_flags
 from burnish.cli.notices import show_notices
 from burnish.errors import UserError
 from burnish.pipeline.methods import METHODS, Method
-from burnish.pipeline.settings import Setting, Settings, apply_environment, overlaid, read_document
+from burnish.pipeline.settings import Settings, apply_environment, named_settings, overlaid, read_document
 from burnish.pipeline.stage import Stage, StageResult
 
 HELP_WORDS = {"--help": False, "-h": False, "--help-all": True, "--help_all": True}
@@ -56,8 +56,7 @@ def read_settings(method: Method, words: list[str]) -> Settings:
         return flags
     document = read_document(file)
     apply_environment(document)
-    from_file: dict[str, Setting] = document.settings()
-    return overlaid(from_file, flags)
+    return overlaid(named_settings(document), flags)
 
 
 def take_config(words: list[str]) -> tuple[list[str], str | None]:

@@ -192,7 +192,16 @@ def with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineCon
         args.compat_notes.append(note)
     if getattr(model, "is_quantized", False):
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    return get_peft_model(model, peft_config)
+    modules = {name for name, _ in model.named_modules()}
+    model = get_peft_model(model, peft_config)
+    for saved in getattr(peft_config, "modules_to_save", None) or ():
+        if not any(name == saved or name.endswith(f".{saved}") for name in modules):
+            known = sorted({name.rpartition(".")[2] for name in modules})
+            raise UserError(
+                f"the model has no module '{saved}', which PEFT passes over.{nearest(saved, known)}",
+                where="modules_to_save",
+            )
+    return model
 
 
 def settle_weights(model: nn.Module, args: EngineConfig) -> Lifted:

@@ -121,8 +121,21 @@ def certify(
         + "; ".join(f"{tier}: {text}" for tier, text in tried.items())
         + ")",
         where="model",
-        fix="use another model; training this one would be wrong without a sign of it",
+        fix=_way_out(model, inner),
     )
+
+
+def _way_out(model: Any, inner: Any) -> str:
+    """What to change where no tier is exact: an adapter that does not fit, or the model."""
+    kinds = ", ".join(
+        sorted(str(each.peft_type.value) for each in getattr(model, "peft_config", {}).values())
+    )
+    head = inner.get_output_embeddings()
+    if kinds and hasattr(head, "get_base_layer"):
+        return f"leave the output head out of the modules that the adapter ({kinds}) is put on"
+    if kinds:
+        return f"use LoRA in place of {kinds}, or train without an adapter"
+    return "use another model; training this one would be wrong without a sign of it"
 
 
 def _refused_in_float32(

@@ -37,7 +37,15 @@ def merged(model: Any) -> PreTrainedModel:
     tied = _untie(model)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no longer tied.*")  # `_tie_equal` decides
-        whole = model.merge_and_unload(safe_merge=True)
+        try:
+            whole = model.merge_and_unload(safe_merge=True)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
+            raise UserError(
+                f"PEFT cannot merge this adapter ({(str(error) or type(error).__name__).splitlines()[0]})",
+                fix="keep base and adapter apart, or train LoRA without variants (such as lora_bias)",
+            ) from error
     if tied:
         _tie_equal(whole)
     if hasattr(whole, "peft_config"):

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from burnish.errors import UserError, nearest
-from burnish.pipeline.settings import Document, Loader, mapping, read_document
+from burnish.pipeline.settings import SHORT_NAMES, Document, Loader, mapping, read_document
 from burnish.pipeline.yaml_secrets import learn_secrets, text_without_secrets
 
 MAPPING = "tag:yaml.org,2002:map"
@@ -112,13 +112,9 @@ def _merged(below: yaml.Node, above: yaml.Node) -> yaml.Node:
     return yaml.MappingNode(MAPPING, kept + above.value, start_mark=above.start_mark)
 
 
-SAME_KEY = {"model": "model_name_or_path", "dataset": "dataset_name"}
-"""The short names that a pipeline has for options."""
-
-
 def _plain_name(key: yaml.Node) -> str:
     name = str(key.value).replace("-", "_")
-    return SAME_KEY.get(name, name)
+    return SHORT_NAMES.get(name, name)
 
 
 def _stages(below: yaml.Node, above: yaml.Node) -> yaml.Node:

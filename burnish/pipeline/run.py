@@ -28,11 +28,10 @@ import yaml
 from burnish.errors import UserError, nearest, shorten
 from burnish.pipeline.comparing import Comparing, read_comparing
 from burnish.pipeline.methods import METHODS, Method
-from burnish.pipeline.settings import Document, Setting, layered, unknown_key
+from burnish.pipeline.settings import Document, Setting, layered, named_settings, unknown_key
 from burnish.pipeline.stage import PreparedStage, Stage
 from burnish.pipeline.wiring import MODEL_OPTIONS, NEW_HEAD, Shape, adapter_in, shape_of, wired
 
-SHORT_NAMES = {"model": "model_name_or_path", "dataset": "dataset_name"}
 TOP_KEYS = ("extends", "env", "output_dir", "defaults", "stages", "compare")
 
 
@@ -76,7 +75,7 @@ def read_pipeline(document: Document) -> Pipeline:
             raise UserError(f"there is no key '{key}' here.{hint}", where=document.where(key))
     output = Path("runs") / Path(document.path).stem
     if "output_dir" in document.nodes:
-        output = Path(str(document.plain(document.nodes["output_dir"])))
+        output = Path(folder_of(document, "output_dir"))
     entries = stage_entries(document)
     defaults = (
         named_settings(document.below(document.nodes["defaults"], "defaults"))
@@ -110,6 +109,14 @@ def read_pipeline(document: Document) -> Pipeline:
     return Pipeline(output, list(stages.values()), follows, uses, comparing)
 
 
+def folder_of(document: Document, key: str) -> str:
+    """The path that a key names. Raises `UserError` where its value is no text."""
+    value = document.plain(document.nodes[key])
+    if not isinstance(value, str) or not value:
+        raise UserError(f"expected a folder, found {shorten(value)}", where=document.where(key))
+    return value
+
+
 def stage_entries(document: Document) -> list[Document]:
     node = document.nodes.get("stages")
     if not isinstance(node, yaml.SequenceNode) or not node.value:
@@ -136,17 +143,6 @@ def method_of(entry: Document) -> Method:
         what = f"there is no method {shorten(name)}.{nearest(name, METHODS)}"
         raise UserError(what, where=entry.where(key), fix=f"the methods are {', '.join(METHODS)}")
     return METHODS[name]
-
-
-def named_settings(entry: Document) -> dict[str, Setting]:
-    """The settings of a mapping, with `model` and `dataset` written out."""
-    settings: dict[str, Setting] = {}
-    for key, setting in entry.settings().items():
-        name = SHORT_NAMES.get(key, key)
-        if name in settings:
-            raise UserError(f"'{key}' is given twice, first at {settings[name].where}", where=setting.where)
-        settings[name] = setting
-    return settings
 
 
 def check_defaults(defaults: dict[str, Setting], methods: list[Method]) -> None:

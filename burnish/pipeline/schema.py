@@ -16,7 +16,8 @@ from burnish.pipeline.chosen import default_of
 from burnish.pipeline.comparing import OPTIONS
 from burnish.pipeline.fields import Field
 from burnish.pipeline.methods import METHODS, Method
-from burnish.pipeline.run import SHORT_NAMES, TOP_KEYS
+from burnish.pipeline.run import TOP_KEYS
+from burnish.pipeline.settings import SHORT_NAMES
 from burnish.pipeline.values import alternatives
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

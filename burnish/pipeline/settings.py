@@ -28,6 +28,9 @@ class Setting:
 
 Settings = Mapping[str, Setting]
 
+SHORT_NAMES = {"model": "model_name_or_path", "dataset": "dataset_name"}
+"""What a stage and a command line may call an option."""
+
 
 def overlaid(below: Settings, above: Settings) -> dict[str, Setting]:
     """The settings of both; those `above` win, also over what they replace: max_steps over num_train_epochs.
@@ -171,6 +174,17 @@ def syntax_error(path: str, error: yaml.YAMLError) -> UserError:
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark else path
     return UserError(f"this is not valid YAML ({getattr(error, 'problem', None) or error})", where=where)
+
+
+def named_settings(entry: Document) -> dict[str, Setting]:
+    """The settings of a mapping, with `model` and `dataset` written out."""
+    settings: dict[str, Setting] = {}
+    for key, setting in entry.settings().items():
+        name = SHORT_NAMES.get(key, key)
+        if name in settings:
+            raise UserError(f"'{key}' is given twice, first at {settings[name].where}", where=setting.where)
+        settings[name] = setting
+    return settings
 
 
 def apply_environment(document: Document) -> None:

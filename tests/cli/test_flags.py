@@ -6,6 +6,7 @@ from burnish.cli.flags import read_flags
 from burnish.cli.method import take_config
 from burnish.errors import UserError
 from burnish.pipeline.fields import Field
+from burnish.pipeline.methods import METHODS
 
 FIELDS = {
     "learning_rate": Field("learning_rate", "float", "1e-6", "", "X"),
@@ -36,6 +37,15 @@ def read(line):
 )
 def test_reads(line, values):
     assert read(line) == values
+
+
+def test_model_and_dataset_are_short_for_their_options():
+    fields = METHODS["sft"].fields()
+    found = read_flags("--model tiny --dataset rows.jsonl".split(), fields, "burnish x")
+    assert {name: setting.value for name, setting in found.items()} == {
+        "model_name_or_path": "tiny",
+        "dataset_name": "rows.jsonl",
+    }
 
 
 @pytest.mark.parametrize(

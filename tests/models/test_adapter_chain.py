@@ -7,15 +7,18 @@ import shutil
 
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
+from peft import AutoPeftModelForCausalLM, IA3Config, LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from burnish import SFTConfig, SFTTrainer
 from burnish.errors import UserError
 from burnish.export.merge import merge_adapter
 from burnish.export.stack import Stack
 from burnish.models.adapter_chain import ADAPTER, RECORD, WEIGHTS, chain_of, quantization_of, write_record
+from burnish.models.certify import certify
 from burnish.models.load import load_model
+from burnish.models.merged import merged
 from tests.export.test_merge import IDS, add_adapter, logits
 
 
@@ -159,3 +162,29 @@ def load_on(model, folder):
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, folder).eval()
+
+
+def test_a_module_to_save_that_is_not_there_is_named(tiny_model_dir, tmp_path):
+    """PEFT passes over names that match nothing, so a head would stay untrained without a word."""
+    args = SFTConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True)
+    adapter = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["lm_haed"])
+    with pytest.raises(UserError, match=r"no module 'lm_haed'.*Did you mean 'lm_head'"):
+        SFTTrainer(str(tiny_model_dir), args, train_dataset=[{"text": "one"}], peft_config=adapter)
+
+
+def test_an_adapter_that_does_not_fit_is_what_the_advice_is_about(tiny_model_dir):
+    base = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+    config = IA3Config(task_type="CAUSAL_LM", target_modules=["k_proj", "lm_head"], feedforward_modules=[])
+    model = get_peft_model(base, config)
+    with torch.no_grad():
+        model.get_base_model().lm_head.ia3_l["default"].fill_(2.0)
+    with pytest.raises(UserError) as error:
+        certify(model)
+    assert "leave the output head out" in error.value.fix and "IA3" in error.value.fix
+
+
+def test_an_adapter_that_peft_cannot_merge_is_an_error_with_a_way_out(tiny_model_dir):
+    base = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+    model = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], lora_bias=True))
+    with pytest.raises(UserError, match="PEFT cannot merge this adapter"):
+        merged(model)

@@ -10,8 +10,8 @@ import yaml
 
 from burnish.pipeline.chosen import spell
 from burnish.pipeline.foreign.convert import Converted, Line, convert
-from burnish.pipeline.run import SHORT_NAMES, read_pipeline
-from burnish.pipeline.settings import Document, parse_document, read_document
+from burnish.pipeline.run import read_pipeline
+from burnish.pipeline.settings import SHORT_NAMES, Document, parse_document, read_document
 
 FIRST = (
     "model_name_or_path",
