@@ -86,7 +86,7 @@ def plan(
     assignments: Annotated[list[str] | None, _flag("set", "stage.key=value, or key=value.")] = None,
     as_json: Annotated[bool, _flag("json", "Print everything as JSON, and nothing else.")] = False,
 ) -> None:
-    """Predict memory and time of a config before anything is loaded, and the most that fits."""
+    """Predict memory and time of a config before anything is loaded, and the largest length that fits."""
     from burnish.cli.plan import run as run_plan
 
     run_plan(file, device, assignments or [], as_json)

@@ -162,7 +162,7 @@ def interruption(stage: PreparedStage, record: RunRecord) -> str:
     if not record.begun:
         return f"{stage.name} was interrupted before it began: nothing was written"
     checkpoint, _ = newest_complete(stage.output)
-    way = f"goes on from {checkpoint.name}" if checkpoint else "starts over: no checkpoint was complete"
+    way = f"resumes from {checkpoint.name}" if checkpoint else "starts over: no checkpoint was complete"
     return f"{stage.name} was interrupted at step {record.watch.step}; the same command {way}"
 
 

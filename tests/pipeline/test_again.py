@@ -283,7 +283,7 @@ def test_ctrl_c_says_where_and_how_to_go_on(folder, tiny_model_dir, capsys, monk
         assert dpo(folder, tiny_model_dir, *words) == 130
         said = capsys.readouterr()
         assert said.out.endswith(
-            "dpo was interrupted at step 2; the same command goes on from checkpoint-2\n"
+            "dpo was interrupted at step 2; the same command resumes from checkpoint-2\n"
         )
     found = json.loads((folder / "alone" / "run.json").read_text())
     assert found["status"] == "interrupted" and "error" not in found
