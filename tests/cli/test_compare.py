@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+from burnish import units
 from tests.comparison.conftest import place  # noqa: F401
 
 
@@ -35,7 +36,7 @@ def test_everything_at_once(place, tmp_path):  # noqa: F811
     assert [parts[1] for parts in shown] == ["prompt", "reference", "one", "adapter", "measures"] * 2
     assert "adapter against one" in lines
     share = told["measures"][0]["models"][0]["mean"]
-    assert f"{100 * share:.1f} %" in again.stdout
+    assert units.share(share) in again.stdout
 
 
 def test_wrong_input_is_told_without_a_traceback(place):  # noqa: F811

@@ -91,7 +91,7 @@ def test_a_threshold_sets_the_exit_code(folder):
     assert run("model", "pairs.jsonl", "--fail_under", "0", cwd=folder).returncode == 0
     result = run("model", "pairs.jsonl", "--fail-under", "1.0", cwd=folder)
     assert result.returncode == 1
-    assert result.stderr.startswith("failed accuracy ") and "less than 100.0 %" in result.stderr
+    assert result.stderr.startswith("failed accuracy ") and "less than 100 %" in result.stderr
 
 
 def test_the_budget_changes_nothing_and_chats_do(folder):
