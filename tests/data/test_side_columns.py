@@ -308,3 +308,8 @@ def test_the_named_column_of_text_goes_before_other_formats():
         UserError, match=r"dataset_text_field: no column 'stroy'; there is .*Did you mean 'story'"
     ):
         reader_of(row, dataset_text_field="stroy")
+
+
+def test_a_column_of_flags_is_among_those_that_are_read():
+    found = LANGUAGE.recognise({"messages": [ASK, YES], "loss_mask": [0, 1], "weight": 1})
+    assert "loss_mask" in found.used and found.unused == ("weight",)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from burnish.data.example import Example, TokenizedExample
+from burnish.data.reading.messages import LOSS_FLAGS, TRAIN_FLAGS
 from burnish.data.reading.readers import COMMON_COLUMNS, Row
 from burnish.data.reading.side_columns import MEDIA, SIDE_COLUMNS, with_side_columns
 from burnish.errors import UserError, nearest
@@ -114,7 +115,8 @@ class Family:
         found = self.find(row)
         if found is None:
             raise self._no_format(row)
-        others = (*found.own, *(SIDE_COLUMNS if found.sides else ()))
+        flags = [name for name in (*TRAIN_FLAGS, *LOSS_FLAGS) if isinstance(row.get(name), list)]
+        others = (*found.own, *((*SIDE_COLUMNS, *flags) if found.sides else ()))
         names = list(dict.fromkeys([*found.columns, *(name for name in others if name in row)]))
         unused = [name for name in row if name not in names]
         return Recognition(
