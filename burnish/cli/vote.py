@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -148,12 +149,20 @@ def _meant(read: Callable[[], str]) -> str:
     return "q" if key in ("\x03", "\x04") else key.lower()
 
 
+ENTIRE = re.compile(rb"\x1b(O.|\[[0-?]*[ -/]*[@-~]|[^O\[])", re.DOTALL)
+"""A key that comes as several characters (ECMA-48, 5.4)."""
+
+
 def _pressed(terminal: int) -> str:
-    """The next key. Arrows and their like come as several characters, none of which is a vote."""
+    """The next key. Arrows and their like come as several characters, none of which is a vote.
+
+    Such a sequence ends by itself (ESC O and one more, ESC [ and all up to a letter or ~), so that keys which
+    are pressed right behind it are read on their own.
+    """
     import select
 
     key = os.read(terminal, 1)
-    while key[:1] == b"\x1b" and select.select([terminal], [], [], 0)[0]:
+    while key[:1] == b"\x1b" and not ENTIRE.fullmatch(key) and select.select([terminal], [], [], 0)[0]:
         key += os.read(terminal, 1)
     return key.decode("latin-1")
 

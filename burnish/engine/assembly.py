@@ -193,8 +193,9 @@ def with_adapter(model: nn.Module, task: Task, peft_config: Any, args: EngineCon
     if getattr(model, "is_quantized", False):
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     modules = {name for name, _ in model.named_modules()}
+    asked = list(getattr(peft_config, "modules_to_save", None) or ())  # PEFT adds names of heads by itself
     model = get_peft_model(model, peft_config)
-    for saved in getattr(peft_config, "modules_to_save", None) or ():
+    for saved in asked:
         if not any(name == saved or name.endswith(f".{saved}") for name in modules):
             known = sorted({name.rpartition(".")[2] for name in modules})
             raise UserError(

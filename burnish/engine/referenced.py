@@ -109,7 +109,7 @@ class ReferenceEngine(Engine):
 
     def training_step(self, model: nn.Module, inputs: Step, counts: Tensor | None = None) -> Tensor:
         loss = super().training_step(model, inputs, counts)
-        expected = self.loss_without_margin()
+        expected = None if self.balance.coefficient else self.loss_without_margin()
         if expected is not None and self.start.distance is not None and self.accelerator.num_processes == 1:
             self.start.loss(float(loss), expected, self.args.beta)
         return loss

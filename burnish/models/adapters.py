@@ -30,7 +30,7 @@ SAME = {torch.bfloat16: 2**-8, torch.float16: 2**-10}
 """Relative distance of logits that is rounding, as of weights that DoRA divides by their own norm."""
 
 KEEPS_THE_BASE = (True, "gaussian")
-"""Initializations of LoRA that change nothing, where a model cannot be tried: without numbers, or sharded."""
+"""Initializations of LoRA that change nothing, where a model cannot be tried (`_can_be_tried`)."""
 
 
 def has_adapter(model: nn.Module) -> bool:
@@ -75,9 +75,21 @@ def trained_when_off(policy: Any) -> list[str]:
     return [name for name in trained if name in still]
 
 
+def _can_be_tried(policy: Any) -> bool:
+    """Whether there are numbers, and asking for them changes none.
+
+    On a CPU bitsandbytes packs 4-bit weights anew in the first forward of evaluation, and cannot do so with
+    every size.
+    """
+    if any(parameter.is_meta or not parameter.numel() for parameter in policy.parameters()):
+        return False
+    on_cpu = next(policy.parameters()).device.type == "cpu"
+    return not (on_cpu and getattr(inner_model(policy), "is_quantized", False))
+
+
 def _changes_nothing(policy: Any) -> bool:
     """Whether the model gives the same logits with its adapter as without."""
-    if any(parameter.is_meta or not parameter.numel() for parameter in policy.parameters()):
+    if not _can_be_tried(policy):
         configs = policy.peft_config.values()
         return all(getattr(config, "init_lora_weights", True) in KEEPS_THE_BASE for config in configs)
     size = inner_model(policy).config.get_text_config().vocab_size

@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 
+from burnish.cli.vote import _pressed
 from tests.comparison.conftest import place  # noqa: F401
 
 SETTINGS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
@@ -163,3 +164,22 @@ def test_votes_by_single_keys(place, tmp_path, terminal, width):  # noqa: F811
     screen = here.wait_for("ENDED")
     assert "voted better" in screen and "2 votes are in" in screen
     assert len(votes.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "pressed"),
+    [
+        (b"\x1b[A2t", ["\x1b[A", "2", "t"]),  # an arrow, and two votes right behind it
+        (b"\x1bOP1", ["\x1bOP", "1"]),
+        (b"\x1b[3~u", ["\x1b[3~", "u"]),
+        (b"\x1bu1", ["\x1bu", "1"]),
+    ],
+)
+def test_keys_pressed_behind_an_arrow_are_not_lost(typed, pressed):
+    read, write = os.pipe()
+    try:
+        os.write(write, typed)
+        assert [_pressed(read) for _ in pressed] == pressed
+    finally:
+        os.close(read)
+        os.close(write)

@@ -62,7 +62,7 @@ def test_a_file_with_flags_over_it(tiny_model_dir, pairs_file, tmp_path, monkeyp
 @pytest.fixture
 def bad_inputs(tmp_path, tiny_model_dir, chats_file, pairs_file):
     """What the wrong command lines below name."""
-    write_rows(tmp_path / "columns.jsonl", [{"question": "a", "good_answer": "b", "bad_answer": "c"}])
+    write_rows(tmp_path / "columns.jsonl", [{"question": "a", "good_answer": "b", "other": "c"}])
     (tmp_path / "empty.jsonl").write_text("")
     save_tiny_model(tmp_path / "no-template", chat_template=None)
     encoder = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}
