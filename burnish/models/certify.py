@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,14 +103,15 @@ def certify(
     _require_scorable(model, inner)
     notes = _notes(inner, max_length)
     limits = (max_length or math.inf, max_tokens or math.inf)
-    check = _Check(inner, *limits)
-    tried, told = _refused_in_float32(inner, tiers or TIERS, limits)
+    check = _Check(inner, *limits, dtype=_float32_of_training(inner, computes_in))
+    tried, told = ({}, ()) if check.dtype not in HALF else _refused_in_float32(inner, tiers or TIERS, limits)
     notes += told
     for tier in [tier for tier in tiers or TIERS if tier not in tried]:
         errors = check.errors(tier)
         tried[tier] = errors.text
         if errors.exact:
-            fails = check.fails_in(computes_in, tier) if computes_in is not None else ""
+            known = computes_in is None or computes_in == check.cast_to
+            fails = "" if known else check.fails_in(computes_in, tier)  # type: ignore[arg-type]
             if tier == "registered":
                 notes += _without_attention_dropout(inner)
             attach(model, tier)
@@ -138,12 +140,19 @@ def _way_out(model: Any, inner: Any) -> str:
     return "use another model; training this one would be wrong without a sign of it"
 
 
+def _float32_of_training(inner: Any, computes_in: torch.dtype | None) -> torch.dtype | None:
+    """Float32, where training computes in it on weights of 16 bits: then the check does so as well.
+
+    Not on quantized weights, whose products have a dtype of their own.
+    """
+    stored_in_half = coarsest_dtype(inner) in HALF and not getattr(inner, "is_quantized", False)
+    return computes_in if stored_in_half and computes_in == torch.float32 else None
+
+
 def _refused_in_float32(
     inner: Any, tiers: Sequence[Tier], limits: tuple[float, float]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """The tiers that the structure of a 16-bit model refuses, with what they gave; a note, if unknown."""
-    if coarsest_dtype(inner) not in HALF:
-        return {}, ()
     try:
         check = _Check(float32_twin(inner), *limits)
     except (*CANNOT_RUN, UserError) as error:
@@ -175,10 +184,17 @@ class _Result:
 class _Check:
     """The separate runs of one small forest, and how far other ways of running it are from them."""
 
-    def __init__(self, inner: Any, max_length: float = math.inf, max_tokens: float = math.inf) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        max_length: float = math.inf,
+        max_tokens: float = math.inf,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self.inner, self.max_length, self.max_tokens = inner, max_length, max_tokens
         self.parameters = probed(inner)
-        self.dtype = coarsest_dtype(inner)
+        self.cast_to = dtype  # None: as stored
+        self.dtype = dtype or coarsest_dtype(inner)
         self.attempts = 3 if self.dtype in (torch.bfloat16, torch.float16) else 1
         self._take(seed=0)
 
@@ -186,7 +202,7 @@ class _Check:
         self.seed = seed
         self.floor = [0.0, 0.0]  # of logits and gradient
         self.forest = check_forest(self.inner, seed)
-        with comparable(self.inner, self.parameters, self.max_length, self.max_tokens):
+        with self._comparable():
             try:
                 self.truth = self._separately()
             except UserError:
@@ -198,6 +214,10 @@ class _Check:
         floor = self._distance("padded")
         worst = WORST[self.dtype]
         self.floor = [e if e < worst else 0.0 for e in (floor.forward, floor.gradient)]
+
+    def _comparable(self, dtype: torch.dtype | None = None) -> AbstractContextManager[None]:
+        limits = (self.max_length, self.max_tokens)
+        return comparable(self.inner, self.parameters, *limits, dtype or self.cast_to)
 
     def errors(self, tier: Tier) -> _Errors:
         """How far a tier is from separate runs.
@@ -214,7 +234,7 @@ class _Check:
 
     def _distance(self, tier: Tier) -> _Errors:
         try:
-            with comparable(self.inner, self.parameters, self.max_length, self.max_tokens):
+            with self._comparable():
                 result = self._in_tier(tier)
         except CANNOT_RUN as error:
             return _Errors(f"failed with {_short(error)}")
@@ -233,7 +253,7 @@ class _Check:
     def fails_in(self, dtype: torch.dtype, tier: Tier) -> str:
         """How a forward and backward fail that compute in `dtype`; empty if they do not."""
         try:
-            with comparable(self.inner, self.parameters, self.max_length, self.max_tokens, dtype):
+            with self._comparable(dtype):
                 result = self._in_tier(tier)
         except CANNOT_RUN as error:
             return _short(error)
