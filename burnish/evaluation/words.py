@@ -36,7 +36,7 @@ def signed_range(estimate: Estimate) -> str:
 
 
 def rows(count: float, noun: str = "row") -> str:
-    return f"{count:,.0f} {noun}{'' if round(count) == 1 else 's'}"
+    return units.counted(round(count), noun)
 
 
 def verdict(report: RewardReport) -> str:

@@ -113,7 +113,8 @@ def _facts(found: Inspection) -> Table | None:
     fit = found.fit
     if fit is not None and fit.max_length is not None:
         lines[f"max_length {fit.max_length:,}"] = Text(
-            f"{_rows(fit.whole)} whole ({_share(fit.whole, fit.whole + fit.cut + fit.dropped)}), "
+            f"{units.counted(fit.whole, 'row')} whole "
+            f"({_share(fit.whole, fit.whole + fit.cut + fit.dropped)}), "
             f"{fit.cut:,} cut, {fit.dropped:,} dropped"
         )
     if found.tokens:
@@ -173,7 +174,10 @@ def _names(finding: Finding, limit: int) -> str:
 
 def _notes(notes: list[Finding], read: int) -> list[RenderableType]:
     return [
-        Text(f"{note.check}: {_rows(note.count)} ({_share(note.count, read)}). {note.meaning}", style="dim")
+        Text(
+            f"{note.check}: {units.counted(note.count, 'row')} ({_share(note.count, read)}). {note.meaning}",
+            style="dim",
+        )
         for note in notes
     ]
 
@@ -224,10 +228,6 @@ def _next(found: Inspection, command: str) -> Text | None:
     if not found.tokenizer:
         lines.append("next   see tokens, what max_length cuts and what is trained: add --model MODEL")
     return Text("\n".join(lines)) if lines else None
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _share(part: int, whole: int) -> str:
